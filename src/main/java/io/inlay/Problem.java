@@ -1,0 +1,55 @@
+package io.inlay;
+
+import java.util.Locale;
+import java.util.Objects;
+
+/**
+ * A refusal or failure that a user can act on: a stable code, and a message that says what, where and what to do next.
+ * Every package throws this one type for what its caller did or has; {@code api} maps the codes to HTTP in one place.
+ */
+public final class Problem extends RuntimeException {
+
+    /** Stable codes; {@link #wire()} is what clients see. */
+    public enum Code {
+        INVALID_REQUEST,
+        INVALID_API_KEY,
+        NOT_FOUND,
+        MODEL_NOT_FOUND,
+        CONTEXT_LENGTH_EXCEEDED,
+        INVALID_TRAINING_FILE,
+        INVALID_HYPERPARAMETERS,
+        CORRUPT_CHECKPOINT,
+        UNSUPPORTED_MODEL,
+        CORRUPT_DELTA,
+        BASE_MISMATCH,
+        CONFLICT,
+        PAYLOAD_TOO_LARGE,
+        STORAGE_FULL,
+        STORAGE_FAILED,
+        NOT_FINITE,
+        OVERLOADED,
+        CANCELLED,
+        UNAVAILABLE,
+        INTERNAL;
+
+        /** The code as it travels in JSON: {@code model_not_found}. */
+        public String wire() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    private final Code code;
+
+    public Problem(Code code, String message) {
+        this(code, message, null);
+    }
+
+    public Problem(Code code, String message, Throwable cause) {
+        super(Objects.requireNonNull(message), cause);
+        this.code = Objects.requireNonNull(code);
+    }
+
+    public Code code() {
+        return code;
+    }
+}

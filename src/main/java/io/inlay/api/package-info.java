@@ -1,0 +1,6 @@
+/**
+ * REST: OpenAI's resources and Inlay's own, their JSON records, keys of tenants, and the one place where problems become HTTP.
+ *
+ * <p>Thin: parses, calls, renders. May use everything below; only {@code server} may use it.
+ */
+package io.inlay.api;

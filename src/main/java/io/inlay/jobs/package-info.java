@@ -1,0 +1,6 @@
+/**
+ * The life of a tuning job: validate, queue, run, publish, with every state durable in a database before it is acknowledged.
+ *
+ * <p>May use {@code tuning}, {@code generation}, {@code store} and below, and plain JDBC. Must not know HTTP or Quarkus.
+ */
+package io.inlay.jobs;

@@ -1,0 +1,78 @@
+package io.inlay.kernels;
+
+import io.inlay.delta.BlockCoordinate;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+
+/**
+ * Where each block of one linear's weight lives: for block (i, j) the address of a contiguous [edge, edge] square of the weight's type,
+ * or 0 for the base. Immutable; the blocks' memory belongs to the maker and must outlive the table.
+ */
+public final class TileTable {
+
+    private final int rows;
+    private final int columns;
+    private final int edge;
+    private final MemorySegment pointers;
+
+    private TileTable(int rows, int columns, int edge, MemorySegment pointers) {
+        this.rows = rows;
+        this.columns = columns;
+        this.edge = edge;
+        this.pointers = pointers;
+    }
+
+    /**
+     * A table for a weight of {@code rows} x {@code columns}: block k of {@code values} ([n, edge, edge], {@code elementBytes} each)
+     * stands at {@code coordinates.get(k)}. The table's own memory comes from {@code arena}.
+     */
+    public static TileTable of(Arena arena, int rows, int columns, int edge, List<BlockCoordinate> coordinates, MemorySegment values,
+            int elementBytes) {
+        if (edge <= 0 || rows % edge != 0 || columns % edge != 0) {
+            throw new IllegalArgumentException("blocks of edge " + edge + " do not tile a weight of " + rows + " x " + columns);
+        }
+        long square = (long) edge * edge * elementBytes;
+        if (values.byteSize() != square * coordinates.size()) {
+            throw new IllegalArgumentException(coordinates.size() + " blocks of edge " + edge + " need " + square * coordinates.size()
+                    + " bytes, not " + values.byteSize());
+        }
+        int across = columns / edge;
+        MemorySegment pointers = arena.allocate(8L * (rows / edge) * across, 64);
+        for (int k = 0; k < coordinates.size(); k++) {
+            BlockCoordinate at = coordinates.get(k);
+            if (at.row() >= rows / edge || at.column() >= across) {
+                throw new IllegalArgumentException("block " + at + " lies outside a weight of " + rows + " x " + columns + ", edge " + edge);
+            }
+            long index = (long) at.row() * across + at.column();
+            if (pointers.getAtIndex(ValueLayout.JAVA_LONG, index) != 0) {
+                throw new IllegalArgumentException("block " + at + " is given twice");
+            }
+            pointers.setAtIndex(ValueLayout.JAVA_LONG, index, values.address() + k * square);
+        }
+        return new TileTable(rows, columns, edge, pointers);
+    }
+
+    public int rows() {
+        return rows;
+    }
+
+    public int columns() {
+        return columns;
+    }
+
+    public int edge() {
+        return edge;
+    }
+
+    /** Addresses, row-major [rows / edge, columns / edge], as native longs; 0 means the base. */
+    public MemorySegment pointers() {
+        return pointers;
+    }
+
+    /** The address of block (row, column), or 0 for the base. */
+    public long pointer(int row, int column) {
+        return pointers.getAtIndex(ValueLayout.JAVA_LONG, (long) row * (columns / edge) + column);
+    }
+}

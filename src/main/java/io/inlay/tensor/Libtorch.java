@@ -1,0 +1,209 @@
+package io.inlay.tensor;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
+import java.util.Arrays;
+
+/**
+ * libtorch's operations on {@link Tensor}s. Every argument is checked here, with shapes and types in the message, before libtorch sees
+ * it. One instance serves all threads.
+ *
+ * <p>Legend: B batch, H heads, T query positions, S key positions, D head dimension.
+ */
+public final class Libtorch {
+
+    private final LibtorchFunctions functions;
+    private final LibtorchLibrary library;
+
+    private Libtorch(LibtorchLibrary library) {
+        this.library = library;
+        this.functions = LibtorchFunctions.bind(library.symbols());
+    }
+
+    /** Finds and loads libtorch; see {@link LibtorchLibrary} for where it looks. Slow on the first call of a machine (unpacking). */
+    public static Libtorch load() {
+        return new Libtorch(LibtorchLibrary.load());
+    }
+
+    /** Where libtorch came from, for logs. */
+    public String description() {
+        return library.description();
+    }
+
+    // ---- allocation, used by Scope and Tensor ----
+
+    MemorySegment allocate(long[] sizes, long[] strides, DType dtype, Device device) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            check(functions.emptyStrided(sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), device.torchType(),
+                    device.index(), result), "allocation of " + dtype + Arrays.toString(sizes) + " on " + device);
+            return result.get(ADDRESS, 0);
+        }
+    }
+
+    MemorySegment fromBlob(MemorySegment memory, long[] sizes, long[] strides, DType dtype) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            check(functions.fromBlob(memory, sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), result),
+                    "wrap as " + dtype + Arrays.toString(sizes));
+            return result.get(ADDRESS, 0);
+        }
+    }
+
+    MemorySegment view(MemorySegment handle, long[] sizes, long[] strides, long offset) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            check(functions.reinterpret(handle, sizes.length, longs(arena, sizes), longs(arena, strides), offset, result),
+                    "view as " + Arrays.toString(sizes));
+            return result.get(ADDRESS, 0);
+        }
+    }
+
+    MemorySegment dataPointer(MemorySegment handle) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            check(functions.dataPointer(handle, result), "data pointer");
+            return result.get(ADDRESS, 0);
+        }
+    }
+
+    void delete(MemorySegment handle) {
+        check(functions.delete(handle), "delete");
+    }
+
+    // ---- operations ----
+
+    /** {@code target = source}, converting the element type and device; same sizes. */
+    public void copy(Tensor target, Tensor source) {
+        require(Arrays.equals(target.sizes(), source.sizes()), "copy", target, source);
+        check(functions.copy(target.handle(), source.handle()), "copy", target, source);
+    }
+
+    public void zero(Tensor target) {
+        check(functions.zero(target.handle()), "zero", target);
+    }
+
+    /** {@code out[m, n] = a[m, k] b[k, n]}; transposed views are fine as operands. fp32 accumulation for bf16. */
+    public void mm(Tensor out, Tensor a, Tensor b) {
+        requireProduct("mm", out, a, b);
+        if (out.elements() == 0) {
+            return;
+        }
+        if (a.size(1) == 0) {
+            zero(out);
+            return;
+        }
+        check(functions.mm(out.handle(), a.handle(), b.handle()), "mm", out, a, b);
+    }
+
+    /** {@code out[m, n] = beta out + alpha a[m, k] b[k, n]}, in place. */
+    public void addmm(Tensor out, Tensor a, Tensor b, double beta, double alpha) {
+        requireProduct("addmm", out, a, b);
+        if (out.elements() == 0) {
+            return;
+        }
+        check(functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha), "addmm", out, a, b);
+    }
+
+    private static void requireProduct(String name, Tensor out, Tensor a, Tensor b) {
+        require(out.rank() == 2 && a.rank() == 2 && b.rank() == 2 && a.size(0) == out.size(0) && b.size(1) == out.size(1)
+                && a.size(1) == b.size(0), name, out, a, b);
+        require(a.dtype() == out.dtype() && b.dtype() == out.dtype() && out.dtype().floating(), name, out, a, b);
+        require(a.device().equals(out.device()) && b.device().equals(out.device()), name, out, a, b);
+    }
+
+    /** What attention returns: {@code out} [B, H, T, D] (stored as [B, T, H, D]) and the log of the softmax's denominator [B, H, T] fp32. */
+    public record Attention(Tensor out, Tensor logSumExp) {
+    }
+
+    /** Gradients of attention in the shapes of their operands. */
+    public record AttentionGradients(Tensor query, Tensor key, Tensor value) {
+    }
+
+    /**
+     * Softmax attention, flash style: {@code query} [B, H, T, D], {@code key} and {@code value} [B, H, S, D], last dimension dense.
+     * {@code causal} masks keys after the query's own position, counted from the first key, and needs T == S. Results belong to
+     * {@code scope}. Grouped heads: pass strided views with stride 0 along the group.
+     */
+    public Attention attention(Scope scope, Tensor query, Tensor key, Tensor value, boolean causal, double scale) {
+        requireAttention("attention", query, key, value, causal);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(ADDRESS);
+            MemorySegment logSumExp = arena.allocate(ADDRESS);
+            MemorySegment scaleCell = arena.allocateFrom(java.lang.foreign.ValueLayout.JAVA_DOUBLE, scale);
+            check(functions.attention(query.handle(), key.handle(), value.handle(), causal, scaleCell, out, logSumExp), "attention", query,
+                    key, value);
+            return new Attention(adopt(scope, out, query), adopt(scope, logSumExp, query));
+        }
+    }
+
+    /** Backward of {@link #attention}, given what it returned. */
+    public AttentionGradients attentionBackward(Scope scope, Tensor gradient, Tensor query, Tensor key, Tensor value, Attention forward,
+            boolean causal, double scale) {
+        requireAttention("attention backward", query, key, value, causal);
+        require(Arrays.equals(gradient.sizes(), query.sizes()) && gradient.dtype() == query.dtype(), "attention backward", gradient, query);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment dQuery = arena.allocate(ADDRESS);
+            MemorySegment dKey = arena.allocate(ADDRESS);
+            MemorySegment dValue = arena.allocate(ADDRESS);
+            MemorySegment scaleCell = arena.allocateFrom(java.lang.foreign.ValueLayout.JAVA_DOUBLE, scale);
+            check(functions.attentionBackward(gradient.handle(), query.handle(), key.handle(), value.handle(), forward.out().handle(),
+                    forward.logSumExp().handle(), causal, scaleCell, dQuery, dKey, dValue), "attention backward", query, key, value);
+            return new AttentionGradients(adopt(scope, dQuery, query), adopt(scope, dKey, query), adopt(scope, dValue, query));
+        }
+    }
+
+    private static void requireAttention(String name, Tensor query, Tensor key, Tensor value, boolean causal) {
+        require(query.device().isCpu(), name, query);
+        require(query.rank() == 4 && key.rank() == 4 && Arrays.equals(key.sizes(), value.sizes()), name, query, key, value);
+        require(key.size(0) == query.size(0) && key.size(1) == query.size(1) && key.size(3) == query.size(3), name, query, key, value);
+        require(query.dtype() == key.dtype() && key.dtype() == value.dtype() && query.dtype().floating(), name, query, key, value);
+        require(query.rowsDense() && key.rowsDense() && value.rowsDense() && query.elements() > 0 && key.elements() > 0, name, query, key,
+                value);
+        require(!causal || query.size(2) == key.size(2), name + " with a causal mask", query, key, value);
+    }
+
+    /** Takes ownership of a handle that libtorch returned, with the shape it has. */
+    private Tensor adopt(Scope scope, MemorySegment cell, Tensor like) {
+        MemorySegment handle = cell.get(ADDRESS, 0);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment scratch = arena.allocate(JAVA_LONG);
+            check(functions.rank(handle, scratch), "rank");
+            int rank = (int) scratch.get(JAVA_LONG, 0);
+            MemorySegment pointer = arena.allocate(ADDRESS);
+            check(functions.sizes(handle, pointer), "sizes");
+            long[] sizes = pointer.get(ADDRESS, 0).reinterpret(8L * rank).toArray(JAVA_LONG);
+            check(functions.strides(handle, pointer), "strides");
+            long[] strides = pointer.get(ADDRESS, 0).reinterpret(8L * rank).toArray(JAVA_LONG);
+            check(functions.dtype(handle, scratch), "dtype");
+            int code = scratch.get(java.lang.foreign.ValueLayout.JAVA_INT, 0);
+            for (DType dtype : DType.values()) {
+                if (dtype.torch() == code) {
+                    return scope.adopt(new Tensor(this, handle, dtype, like.device(), sizes, strides));
+                }
+            }
+            throw new IllegalStateException("libtorch returned an element type that Inlay does not use: " + code);
+        }
+    }
+
+    private static MemorySegment longs(SegmentAllocator arena, long[] values) {
+        return values.length == 0 ? MemorySegment.NULL : arena.allocateFrom(JAVA_LONG, values);
+    }
+
+    private static void require(boolean holds, String operation, Tensor... operands) {
+        if (!holds) {
+            throw new IllegalArgumentException(operation + " does not fit its operands: " + Arrays.toString(operands));
+        }
+    }
+
+    private static void check(int status, String operation, Tensor... operands) {
+        if (status != 0) {
+            throw new IllegalStateException("libtorch refused " + operation + " of " + Arrays.toString(operands)
+                    + "; its reason is on the standard error stream");
+        }
+    }
+}
