@@ -15,12 +15,14 @@ public final class TileTable {
     private final int rows;
     private final int columns;
     private final int edge;
+    private final int elementBytes;
     private final MemorySegment pointers;
 
-    private TileTable(int rows, int columns, int edge, MemorySegment pointers) {
+    private TileTable(int rows, int columns, int edge, int elementBytes, MemorySegment pointers) {
         this.rows = rows;
         this.columns = columns;
         this.edge = edge;
+        this.elementBytes = elementBytes;
         this.pointers = pointers;
     }
 
@@ -51,7 +53,7 @@ public final class TileTable {
             }
             pointers.setAtIndex(ValueLayout.JAVA_LONG, index, values.address() + k * square);
         }
-        return new TileTable(rows, columns, edge, pointers);
+        return new TileTable(rows, columns, edge, elementBytes, pointers);
     }
 
     public int rows() {
@@ -64,6 +66,11 @@ public final class TileTable {
 
     public int edge() {
         return edge;
+    }
+
+    /** Bytes of one element, which the weight's type must have. */
+    public int elementBytes() {
+        return elementBytes;
     }
 
     /** Addresses, row-major [rows / edge, columns / edge], as native longs; 0 means the base. */

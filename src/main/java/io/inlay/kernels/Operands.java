@@ -1,0 +1,245 @@
+package io.inlay.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * What every implementation asks of its operands before it touches their memory; the one place where {@link Kernels}' shapes and types
+ * are enforced. Each method is the check of the operation of its name.
+ */
+final class Operands {
+
+    private final String operation;
+    private final String names;
+    private final Tensor[] tensors;
+
+    private Operands(String operation, String names, Tensor... tensors) {
+        this.operation = operation;
+        this.names = names;
+        this.tensors = tensors;
+    }
+
+    // ---- the operations ----
+
+    static void embed(Tensor table, Tensor ids, Tensor out) {
+        new Operands("embed", "table ids out", table, ids, out)
+                .floating(table, 2).floating(out, 2).written(out)
+                .require(table.dtype() == out.dtype(), "table and out must have one type")
+                .require(out.size(1) == table.size(1), "out must be as wide as table")
+                .indices(ids, out.size(0), table.size(0), "ids");
+    }
+
+    static void embedBackward(Tensor gradOut, Tensor ids, Tensor gradTable) {
+        new Operands("embedBackward", "gradOut ids gradTable", gradOut, ids, gradTable)
+                .floating(gradOut, 2).single(gradTable, 2).written(gradTable)
+                .require(gradOut.size(1) == gradTable.size(1), "gradOut must be as wide as gradTable")
+                .indices(ids, gradOut.size(0), gradTable.size(0), "ids");
+    }
+
+    static void rmsNorm(Tensor x, Tensor weight, Tensor out, Tensor rstd) {
+        new Operands("rmsNorm", "x weight out rstd", x, weight, out, rstd)
+                .floating(x, 2).floating(weight, 1).alike(x, out).written(out)
+                .require(weight.dtype() == x.dtype() && weight.size(0) == x.size(1), "weight must be [H] of x's type")
+                .perRow(rstd, x, "rstd");
+    }
+
+    static void addRmsNorm(Tensor x, Tensor y, Tensor sum, Tensor weight, Tensor out, Tensor rstd) {
+        new Operands("addRmsNorm", "x y sum weight out rstd", x, y, sum, weight, out, rstd)
+                .floating(x, 2).floating(weight, 1).alike(x, y).alike(x, sum).alike(x, out).written(sum).written(out)
+                .require(weight.dtype() == x.dtype() && weight.size(0) == x.size(1), "weight must be [H] of x's type")
+                .perRow(rstd, x, "rstd");
+    }
+
+    static void rmsNormBackward(Tensor gradOut, Tensor x, Tensor weight, Tensor rstd, Tensor gradX, Tensor gradWeight) {
+        Operands operands = new Operands("rmsNormBackward", "gradOut x weight rstd gradX gradWeight", gradOut, x, weight, rstd, gradX,
+                gradWeight)
+                .floating(x, 2).floating(weight, 1).alike(x, gradOut).alike(x, gradX).written(gradX)
+                .require(weight.dtype() == x.dtype() && weight.size(0) == x.size(1), "weight must be [H] of x's type")
+                .require(rstd != null, "rstd is what the forward pass returned")
+                .perRow(rstd, x, "rstd");
+        if (gradWeight != null) {
+            operands.single(gradWeight, 1).written(gradWeight).require(gradWeight.size(0) == x.size(1), "gradWeight must be fp32 [H]");
+        }
+    }
+
+    static void rope(Tensor x, Tensor table, Tensor positions) {
+        new Operands("rope", "x table positions", x, table, positions)
+                .floating(x, 3).written(x).single(table, 2)
+                .require(x.size(2) % 2 == 0, "D must be even")
+                .require(table.size(1) == x.size(2), "table must be [P, D]")
+                .indices(positions, x.size(0), table.size(0), "positions");
+    }
+
+    static void swiGlu(Tensor gate, Tensor up, Tensor out) {
+        new Operands("swiGlu", "gate up out", gate, up, out)
+                .floating(gate, 2).alike(gate, up).alike(gate, out).written(out);
+    }
+
+    static void swiGluBackward(Tensor gradOut, Tensor gate, Tensor up, Tensor gradGate, Tensor gradUp) {
+        new Operands("swiGluBackward", "gradOut gate up gradGate gradUp", gradOut, gate, up, gradGate, gradUp)
+                .floating(gate, 2).alike(gate, up).alike(gate, gradOut).alike(gate, gradGate).alike(gate, gradUp)
+                .written(gradGate).written(gradUp);
+    }
+
+    static void crossEntropy(Tensor logits, Tensor targets, Tensor losses) {
+        new Operands("crossEntropy", "logits targets losses", logits, targets, losses)
+                .floating(logits, 2).written(logits)
+                .require(losses != null, "losses is missing")
+                .perRow(losses, logits, "losses")
+                .indices(targets, logits.size(0), logits.size(1), "targets");
+    }
+
+    static void adamW(Tensor gradient, Tensor master, Tensor first, Tensor second, Tensor weight, Kernels.AdamW step) {
+        Operands operands = new Operands("adamW", "gradient master first second weight", gradient, master, first, second, weight)
+                .floating(gradient).floating(weight).single(master).single(first).single(second);
+        for (Tensor tensor : operands.tensors) {
+            operands.require(tensor.contiguous() && tensor.elements() == master.elements(),
+                    "all must be contiguous with equally many elements");
+        }
+        operands.require(step.step() >= 1, "steps count from 1, this one is " + step.step());
+    }
+
+    static void sumOfSquares(Tensor x) {
+        new Operands("sumOfSquares", "x", x).floating(x);
+    }
+
+    static void accumulate(Tensor accumulator, Tensor x) {
+        new Operands("accumulate", "accumulator x", accumulator, x)
+                .single(accumulator).floating(x).sameSizes(accumulator, x)
+                .require(accumulator.contiguous() && x.contiguous(), "both must be contiguous");
+    }
+
+    static void add(Tensor x, Tensor y) {
+        new Operands("add", "x y", x, y).floating(x).floating(y).written(x).sameSizes(x, y);
+    }
+
+    static void blockScores(String operation, Tensor g, int edge, Tensor scores) {
+        new Operands(operation, "g scores", g, scores)
+                .floating(g, 2).single(scores, 2).written(scores)
+                .require(edge > 0 && g.size(0) % edge == 0 && g.size(1) % edge == 0, "edge " + edge + " must divide both sides of g")
+                .require(scores.size(0) == g.size(0) / edge && scores.size(1) == g.size(1) / edge, "scores must be [R/edge, C/edge]");
+    }
+
+    static void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
+        new Operands("linear", "x w y", x, w, y)
+                .floating(x, 2).floating(w, 2).floating(y, 2).written(y)
+                .require(w.dtype() == x.dtype(), "w must have x's type")
+                .require(y.dtype() == x.dtype() || y.dtype() == DType.FP32, "y must have x's type or fp32")
+                .require(w.size(1) == x.size(1) && y.size(0) == x.size(0) && y.size(1) == w.size(0), "x [M, K], w [O, K], y [M, O]")
+                .tiling(w, tiles);
+    }
+
+    static void assemble(Tensor w, TileTable tiles, Tensor out) {
+        new Operands("assemble", "w out", w, out)
+                .floating(w, 2).alike(w, out).written(out).require(tiles != null, "tiles is missing").tiling(w, tiles);
+    }
+
+    static void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, Tensor out) {
+        new Operands("decodeAttention", "q keys values out", q, keys, values, out)
+                .floating(q, 2).alike(q, out).written(out).floating(keys, 3).alike(keys, values)
+                .require(keys.dtype() == q.dtype(), "the cache must have q's type")
+                .require(keys.size(2) == q.size(1), "q [Q, D], keys and values [G, S, D]")
+                .require(keys.size(0) > 0 && q.size(0) % keys.size(0) == 0, "Q must be a multiple of G")
+                .require(length >= 1 && length <= keys.size(1), "length " + length + " must be 1 to S");
+    }
+
+    static void groupSum(Tensor x, Tensor out) {
+        new Operands("groupSum", "x out", x, out)
+                .floating(x, 4).floating(out, 3).written(out)
+                .require(x.dtype() == out.dtype(), "x and out must have one type")
+                .require(out.size(0) == x.size(2) && out.size(1) == x.size(0) && out.size(2) == x.size(3), "x [G, R, T, D], out [T, G, D]");
+    }
+
+    // ---- the rules ----
+
+    private Operands require(boolean holds, String rule) {
+        if (holds) {
+            return this;
+        }
+        StringBuilder message = new StringBuilder(operation).append(": ").append(rule).append("; given ");
+        String[] name = names.split(" ");
+        for (int i = 0; i < tensors.length; i++) {
+            message.append(i == 0 ? "" : ", ").append(name[i]).append(' ').append(tensors[i]);
+        }
+        throw new IllegalArgumentException(message.toString());
+    }
+
+    private Operands floating(Tensor tensor) {
+        require(tensor != null, "an operand is missing");
+        require(tensor.device().isCpu(), "operands must be on the cpu");
+        require(tensor.dtype() == DType.BF16 || tensor.dtype() == DType.FP32, "elements must be bf16 or fp32");
+        return require(tensor.rowsDense(), "the last dimension must be dense");
+    }
+
+    private Operands floating(Tensor tensor, int rank) {
+        return floating(tensor).require(tensor.rank() == rank, "an operand must have " + rank + " dimensions");
+    }
+
+    private Operands single(Tensor tensor) {
+        return floating(tensor).require(tensor.dtype() == DType.FP32, "an operand must be fp32");
+    }
+
+    private Operands single(Tensor tensor, int rank) {
+        return floating(tensor, rank).require(tensor.dtype() == DType.FP32, "an operand must be fp32");
+    }
+
+    private Operands alike(Tensor tensor, Tensor other) {
+        return floating(other, tensor.rank()).sameSizes(tensor, other).require(tensor.dtype() == other.dtype(), "types must be equal");
+    }
+
+    private Operands sameSizes(Tensor tensor, Tensor other) {
+        require(tensor.rank() == other.rank(), "sizes must be equal");
+        for (int i = 0; i < tensor.rank(); i++) {
+            require(tensor.size(i) == other.size(i), "sizes must be equal");
+        }
+        return this;
+    }
+
+    /** fp32 [N] or null. */
+    private Operands perRow(Tensor tensor, Tensor rows, String name) {
+        return tensor == null ? this
+                : single(tensor, 1).written(tensor).require(tensor.size(0) == rows.size(0), name + " must be fp32 [N]");
+    }
+
+    /** No two elements of what is written may share memory, or the result would depend on the order of writing. */
+    private Operands written(Tensor tensor) {
+        if (tensor.contiguous() || tensor.elements() == 0) {
+            return this;
+        }
+        for (int i = 0; i < tensor.rank(); i++) {
+            long inner = 1;
+            for (int j = 0; j < tensor.rank(); j++) {
+                boolean within = tensor.stride(j) < tensor.stride(i) || tensor.stride(j) == tensor.stride(i) && j > i;
+                inner += within ? (tensor.size(j) - 1) * tensor.stride(j) : 0;
+            }
+            require(tensor.size(i) == 1 || tensor.stride(i) >= inner, "rows of a result must not overlap");
+        }
+        return this;
+    }
+
+    /** int32 [count], each in [0, bound). */
+    private Operands indices(Tensor tensor, long count, long bound, String name) {
+        require(tensor != null && tensor.dtype() == DType.INT32 && tensor.device().isCpu() && tensor.rank() == 1 && tensor.rowsDense()
+                && tensor.size(0) == count, name + " must be int32 [" + count + "]");
+        MemorySegment memory = tensor.segment();
+        for (long n = 0; n < count; n++) {
+            int index = memory.get(JAVA_INT_UNALIGNED, 4 * n);
+            if (index < 0 || index >= bound) {
+                require(false, name + "[" + n + "] is " + index + ", outside [0, " + bound + ")");
+            }
+        }
+        return this;
+    }
+
+    private Operands tiling(Tensor w, TileTable tiles) {
+        if (tiles == null) {
+            return this;
+        }
+        require(tiles.rows() == w.size(0) && tiles.columns() == w.size(1), "the tile table is for a weight of " + tiles.rows() + " x "
+                + tiles.columns());
+        return require(tiles.elementBytes() == w.dtype().bytes(), "the tile table's elements have " + tiles.elementBytes() + " bytes");
+    }
+}
