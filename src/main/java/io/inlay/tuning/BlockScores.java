@@ -1,0 +1,136 @@
+package io.inlay.tuning;
+
+import io.inlay.kernels.Kernels;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Libtorch;
+import io.inlay.tensor.Scope;
+import io.inlay.tensor.Tensor;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Sums up warm-up gradients into a score per block. Gradients arrive through {@link #accept}, several times per step and matrix when the
+ * step's batch is split; {@link #endStep} closes a step.
+ *
+ * <p>What is kept depends on the score. {@code |mean sum g|} is linear until the end, so block means add up as they come. {@code mean |sum
+ * g|} needs the whole sum. {@code mean |g|} of each step needs the step's whole gradient, which is there at once unless the batch is split;
+ * only then a buffer is kept for it.
+ */
+public final class BlockScores implements AutoCloseable {
+
+    private final Kernels kernels;
+    private final Libtorch torch;
+    private final Device device;
+    private final BlockGrid grid;
+    private final TuningMethod.Score score;
+    private final Scope scope;
+    private final Map<String, Integer> numbers = new HashMap<>();
+    private final Tensor[] blockSums;
+    private final Tensor[] gradientSums;
+    private final Set<Integer> pending = new HashSet<>();
+    private boolean split;
+
+    public BlockScores(Libtorch torch, Kernels kernels, Device device, BlockGrid grid, TuningMethod.Score score) {
+        this.torch = torch;
+        this.kernels = kernels;
+        this.device = device;
+        this.grid = grid;
+        this.score = score;
+        this.scope = new Scope(torch);
+        int count = grid.matrices().size();
+        this.blockSums = new Tensor[count];
+        this.gradientSums = new Tensor[count];
+        for (int m = 0; m < count; m++) {
+            BlockGrid.Matrix matrix = grid.matrices().get(m);
+            numbers.put(matrix.tensor(), m);
+            blockSums[m] = scope.zeros(DType.FP32, device, matrix.rows() / grid.edge(), matrix.columns() / grid.edge());
+        }
+    }
+
+    /** The matrices whose gradients are wanted. */
+    public Set<String> tensors() {
+        return Set.copyOf(numbers.keySet());
+    }
+
+    /** Opens a step whose gradients come in {@code parts} of a batch. */
+    public void beginStep(int parts) {
+        split = parts > 1;
+    }
+
+    /** Takes a part's gradient of one matrix [rows, columns]; the tensor is read during the call only. */
+    public void accept(String tensor, Tensor gradient) {
+        Integer m = numbers.get(tensor);
+        if (m == null) {
+            throw new IllegalArgumentException(tensor + " is not a target; its gradient is not wanted");
+        }
+        switch (score) {
+            case MEAN_ABS_SUM -> kernels.accumulate(gradientSum(m), gradient);
+            case ABS_MEAN_SUM -> kernels.blockMean(gradient, grid.edge(), blockSums[m]);
+            case MEAN_ABS_PER_STEP -> {
+                if (split) {
+                    kernels.accumulate(gradientSum(m), gradient);
+                    pending.add(m);
+                } else {
+                    kernels.blockAbsoluteMean(gradient, grid.edge(), blockSums[m]);
+                }
+            }
+        }
+    }
+
+    /** All parts of the step's batch have been seen. */
+    public void endStep() {
+        for (int m : pending) {
+            kernels.blockAbsoluteMean(gradientSums[m], grid.edge(), blockSums[m]);
+            torch.zero(gradientSums[m]);
+        }
+        pending.clear();
+    }
+
+    /** The scores by number in the grid, of all steps so far. None is negative; one may be NaN or infinite if a gradient was. */
+    public float[] scores() {
+        float[] all = new float[grid.size()];
+        for (int m = 0; m < blockSums.length; m++) {
+            float[] values = switch (score) {
+                case MEAN_ABS_SUM -> ofSums(m);
+                case ABS_MEAN_SUM, MEAN_ABS_PER_STEP -> Scope.floats(torch, blockSums[m]);
+            };
+            for (int i = 0; i < values.length; i++) {
+                all[grid.start(m) + i] = Math.abs(values[i]);
+            }
+        }
+        return all;
+    }
+
+    private float[] ofSums(int m) {
+        try (Scope now = new Scope(torch)) {
+            Tensor means = now.zeros(DType.FP32, device, blockSums[m].sizes());
+            kernels.blockAbsoluteMean(gradientSum(m), grid.edge(), means);
+            return Scope.floats(torch, means);
+        }
+    }
+
+    private Tensor gradientSum(int m) {
+        if (gradientSums[m] == null) {
+            BlockGrid.Matrix matrix = grid.matrices().get(m);
+            gradientSums[m] = scope.zeros(DType.FP32, device, matrix.rows(), matrix.columns());
+        }
+        return gradientSums[m];
+    }
+
+    /** Bytes held for sums. */
+    public long bytes() {
+        long bytes = 0;
+        for (int m = 0; m < blockSums.length; m++) {
+            bytes += blockSums[m].bytes() + (gradientSums[m] == null ? 0 : gradientSums[m].bytes());
+        }
+        return bytes;
+    }
+
+    @Override
+    public void close() {
+        scope.close();
+    }
+}

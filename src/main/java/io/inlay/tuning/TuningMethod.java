@@ -1,0 +1,120 @@
+package io.inlay.tuning;
+
+import io.inlay.model.Projection;
+import java.util.Collections;
+import java.util.EnumSet;
+import java.util.OptionalInt;
+import java.util.Set;
+
+/** How a model is tuned: Sparse Matrix Tuning, or one of the baselines that it is measured against. */
+public sealed interface TuningMethod {
+
+    /** The method's name in requests: {@code smt}. */
+    String wire();
+
+    /** Methods that train blocks and leave a delta. */
+    sealed interface OfBlocks extends TuningMethod {
+
+        /** Share of ALL parameters of the model (embeddings included) to train. */
+        double budget();
+
+        /** l of the l x l blocks; empty for {@link TuningPlan}'s choice. */
+        OptionalInt blockEdge();
+
+        /** The linears whose blocks may be chosen. */
+        Set<Projection> targets();
+    }
+
+    /** How a block's warm-up gradients make its score; g is a step's gradient of the mean loss. */
+    enum Score {
+        /** {@code mean |sum g|}: the paper's. Needs an fp32 sum of every target matrix during warm-up. */
+        MEAN_ABS_SUM,
+        /** {@code |mean sum g|}: what the paper's released code computes. Needs one number per block. */
+        ABS_MEAN_SUM,
+        /** {@code sum of mean |g|}: signs of different steps do not cancel. Needs one number per block. */
+        MEAN_ABS_PER_STEP
+    }
+
+    /** How scores become a selection. */
+    sealed interface Strategy {
+
+        /** The best blocks of all target matrices together, within the budget. */
+        record Global() implements Strategy {
+        }
+
+        /** The best {@code blocks} of each target matrix; the budget is not read. */
+        record PerMatrix(int blocks) implements Strategy {
+
+            public PerMatrix {
+                Hyperparameter.within("blocks_per_matrix", blocks, 1, Integer.MAX_VALUE);
+            }
+        }
+    }
+
+    /**
+     * Sparse Matrix Tuning (DESIGN.md section 5).
+     *
+     * @param warmUpSteps steps that only score blocks before any weight moves. They read the first batches of the first epoch, and never
+     *        more than one epoch of them.
+     */
+    record Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy)
+            implements OfBlocks {
+
+        public Smt {
+            targets = checked(budget, blockEdge, targets);
+            Hyperparameter.within("warm_up_steps", warmUpSteps, 1, 100_000);
+            Hyperparameter.present("score", score);
+            Hyperparameter.present("strategy", strategy);
+        }
+
+        /** The paper's choices for the given budget: blocks of q, k and v, one ranking, a hundred warm-up steps. */
+        public static Smt of(double budget) {
+            return new Smt(budget, OptionalInt.empty(), ATTENTION, 100, Score.MEAN_ABS_SUM, new Strategy.Global());
+        }
+
+        @Override
+        public String wire() {
+            return "smt";
+        }
+    }
+
+    /** The honest baseline of a selection: as many blocks, drawn by the seed. */
+    record RandomBlocks(double budget, OptionalInt blockEdge, Set<Projection> targets) implements OfBlocks {
+
+        public RandomBlocks {
+            targets = checked(budget, blockEdge, targets);
+        }
+
+        public static RandomBlocks of(double budget) {
+            return new RandomBlocks(budget, OptionalInt.empty(), ATTENTION);
+        }
+
+        @Override
+        public String wire() {
+            return "random_blocks";
+        }
+    }
+
+    /** Every parameter moves; leaves whole matrices, not a delta. */
+    record FullFineTuning() implements TuningMethod {
+
+        @Override
+        public String wire() {
+            return "full";
+        }
+    }
+
+    /** The paper's targets: q, k and v of every layer. */
+    Set<Projection> ATTENTION = Collections.unmodifiableSet(EnumSet.of(Projection.Q, Projection.K, Projection.V));
+
+    private static Set<Projection> checked(double budget, OptionalInt blockEdge, Set<Projection> targets) {
+        Hyperparameter.above("budget", budget, 0, 1);
+        if (Hyperparameter.present("block_edge", blockEdge).isPresent()) {
+            Hyperparameter.within("block_edge", blockEdge.getAsInt(), 1, 65_536);
+        }
+        if (Hyperparameter.present("targets", targets).isEmpty()) {
+            throw Hyperparameter.refused("targets", "empty", "name at least one of q, k, v, o, gate, up, down");
+        }
+        return Collections.unmodifiableSet(EnumSet.copyOf(targets));
+    }
+}
