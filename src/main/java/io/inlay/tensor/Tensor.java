@@ -56,6 +56,11 @@ public final class Tensor {
         return sizes.clone();
     }
 
+    /** Whether the sizes are these; unlike {@link #sizes()} it copies nothing. */
+    public boolean hasSizes(long... expected) {
+        return Arrays.equals(sizes, expected);
+    }
+
     public long[] strides() {
         return strides.clone();
     }

@@ -1,0 +1,192 @@
+package io.inlay.model;
+
+import io.inlay.Problem;
+import io.inlay.delta.BaseMatrices;
+import io.inlay.kernels.Kernels;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Libtorch;
+import io.inlay.tensor.Scope;
+import io.inlay.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+
+/**
+ * One base model in memory: configuration, tokenizer and weights, shared by every request and every tuning job. Weights whose stored
+ * type is the one asked for are the mapped file itself, read-only; others are converted copies. Nothing ever writes to them.
+ */
+public final class LlamaModel implements AutoCloseable, BaseMatrices {
+
+    private final Libtorch torch;
+    private final Kernels kernels;
+    private final String name;
+    private final ModelOptions options;
+    private final Checkpoint checkpoint;
+    private final Tokenizer tokenizer;
+    private final ChatTemplate chatTemplate;
+    private final Scope scope;
+    private final Map<String, Tensor> tensors = new HashMap<>();
+    private final LlamaWeights weights;
+    private final Tensor ropeTable;
+    private final int maxContext;
+    private final String fingerprint;
+    private final String digestAtLoad;
+    private final boolean converted;
+
+    private LlamaModel(Libtorch torch, Kernels kernels, Path folder, ModelOptions options, Checkpoint checkpoint) {
+        this.torch = torch;
+        this.kernels = kernels;
+        this.options = options;
+        this.checkpoint = checkpoint;
+        this.name = folder.toAbsolutePath().normalize().getFileName().toString();
+        LlamaConfig config = checkpoint.config();
+        if (options.maxContext() > config.maxPositions()) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "max context of " + options.maxContext() + " is over the " + config.maxPositions()
+                    + " positions that model " + name + " was made for; set a smaller one, or 0 for the model's own");
+        }
+        this.maxContext = options.maxContext() == 0 ? config.maxPositions() : options.maxContext();
+        this.tokenizer = Tokenizer.open(folder);
+        this.chatTemplate = ChatTemplate.open(folder);
+        this.scope = new Scope(torch);
+        boolean copies = false;
+        for (ParameterShape parameter : config.parameters()) {
+            StoredTensor stored = checkpoint.tensors().get(parameter.name());
+            DType type = stored.type().dtype();
+            Tensor mapped = scope.wrap(stored.bytes(), type, stored.shape());
+            if (type == options.dtype() && options.device().isCpu()) {
+                tensors.put(parameter.name(), mapped);
+            } else {
+                tensors.put(parameter.name(), scope.copyTo(mapped, options.dtype(), options.device()));
+                scope.free(mapped);
+                copies = true;
+            }
+        }
+        this.converted = copies;
+        this.weights = LlamaWeights.of(config, tensors::get);
+        this.ropeTable = scope.of(options.device(), RopeTable.of(config, maxContext), maxContext, config.headDim());
+        this.fingerprint = options.fingerprintCache() == null ? BaseFingerprint.of(checkpoint)
+                : BaseFingerprint.cached(checkpoint, options.fingerprintCache());
+        this.digestAtLoad = converted ? hashMemory() : fingerprint;
+    }
+
+    /**
+     * Opens a checkpoint in Hugging Face layout.
+     *
+     * @throws Problem {@code CORRUPT_CHECKPOINT} or {@code UNSUPPORTED_MODEL}, naming file and tensor or field
+     */
+    public static LlamaModel open(Libtorch torch, Kernels kernels, Path folder, ModelOptions options) {
+        Checkpoint checkpoint = Checkpoint.open(folder);
+        try {
+            return new LlamaModel(torch, kernels, folder, options, checkpoint);
+        } catch (RuntimeException failure) {
+            checkpoint.close();
+            throw failure;
+        }
+    }
+
+    public LlamaConfig config() {
+        return checkpoint.config();
+    }
+
+    public Tokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    public ChatTemplate chatTemplate() {
+        return chatTemplate;
+    }
+
+    /** The checkpoint folder's name. */
+    public String name() {
+        return name;
+    }
+
+    /** Identity of the base by content, {@code sha256:...}, as of loading. */
+    public String fingerprint() {
+        return fingerprint;
+    }
+
+    /** Hashes the weights in memory now: equals {@link #fingerprint()} as long as nothing has changed them. Reads every byte. */
+    public String digest() {
+        String now = hashMemory();
+        return now.equals(digestAtLoad) ? fingerprint : now;
+    }
+
+    private String hashMemory() {
+        SortedMap<String, BaseFingerprint.HashedTensor> live = new TreeMap<>();
+        tensors.forEach((tensor, value) -> live.put(tensor,
+                new BaseFingerprint.HashedTensor(StoredType.of(value.dtype()), value.sizes(), value.segment())));
+        return BaseFingerprint.of(live);
+    }
+
+    public long parameterCount() {
+        return config().parameterCount();
+    }
+
+    /** Bytes of all weights as held. */
+    public long bytes() {
+        return tensors.values().stream().mapToLong(Tensor::bytes).sum();
+    }
+
+    public int maxContext() {
+        return maxContext;
+    }
+
+    public DType dtype() {
+        return options.dtype();
+    }
+
+    public Device device() {
+        return options.device();
+    }
+
+    public Kernels kernels() {
+        return kernels;
+    }
+
+    public Libtorch torch() {
+        return torch;
+    }
+
+    LlamaWeights weights() {
+        return weights;
+    }
+
+    /** The parameter of that name as held; null when there is none. */
+    Tensor tensor(String parameter) {
+        return tensors.get(parameter);
+    }
+
+    /** fp32 [maxContext, D]: cosines, then sines. */
+    Tensor ropeTable() {
+        return ropeTable;
+    }
+
+    @Override
+    public Matrix matrix(String tensor) {
+        Tensor weight = tensors.get(tensor);
+        if (weight == null || weight.rank() != 2) {
+            return null;
+        }
+        MemorySegment bits = weight.dtype() == DType.BF16 ? weight.segment().asReadOnly() : narrowed(weight);
+        return new Matrix(weight.dim(0), weight.dim(1), bits);
+    }
+
+    /** The bf16 form of an fp32 weight, in memory of the garbage collector's. */
+    private MemorySegment narrowed(Tensor weight) {
+        try (Scope copy = new Scope(torch)) {
+            MemorySegment bits = copy.copyTo(weight, DType.BF16, Device.CPU).segment();
+            return MemorySegment.ofArray(bits.toArray(java.lang.foreign.ValueLayout.JAVA_SHORT)).asReadOnly();
+        }
+    }
+
+    @Override
+    public void close() {
+        scope.close();
+        checkpoint.close();
+    }
+}

@@ -1,0 +1,403 @@
+package io.inlay.model;
+
+import io.inlay.kernels.Kernels;
+import io.inlay.kernels.TileTable;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Libtorch;
+import io.inlay.tensor.Libtorch.Attention;
+import io.inlay.tensor.Scope;
+import io.inlay.tensor.Tensor;
+
+/**
+ * Forward and backward of a LLaMA, written by hand. Gradients are made for what the {@link Trainable} names and nothing else:
+ * <ul>
+ * <li>a layer keeps its two residual inputs, the rotated queries, keys and values, attention's output, and gate and up; the inputs of
+ * linears are made again from these in the backward pass, so a trained linear keeps nothing of its own;
+ * <li>layers below the lowest trained one keep nothing and are not differentiated;
+ * <li>logits exist for target tokens only, a chunk at a time.
+ * </ul>
+ * Confined to one thread at a time. Scratch memory grows to the largest batch seen and stays.
+ *
+ * <p>Legend: N packed tokens, H hidden, F feed-forward, Q query heads, G key/value heads, D head dimension, V vocabulary.
+ */
+public final class LlamaTraining implements AutoCloseable {
+
+    /** Logits are made for at most this many bytes at a time. */
+    private static final long LOGIT_BYTES = 32L << 20;
+
+    private final LlamaModel model;
+    private final Libtorch torch;
+    private final Kernels kernels;
+    private final LlamaConfig config;
+    private final DType dtype;
+    private final LlamaWeights weights;
+    private final Trainable trainable;
+    private final HeadGroups groups;
+    private final Workspace workspace;
+    private final float epsilon;
+    private final double attentionScale;
+    private final int lowest;
+    private final LinearGradients gradients;
+
+    public LlamaTraining(LlamaModel model, Trainable trainable) {
+        this.model = model;
+        this.torch = model.torch();
+        this.kernels = model.kernels();
+        this.config = model.config();
+        this.dtype = model.dtype();
+        this.trainable = trainable;
+        this.weights = trainable instanceof TrainableModel full ? full.weights() : model.weights();
+        this.groups = HeadGroups.of(config);
+        this.workspace = new Workspace(torch, model.device());
+        this.epsilon = (float) config.normEpsilon();
+        this.attentionScale = 1 / Math.sqrt(config.headDim());
+        this.lowest = lowestTrained();
+        this.gradients = new LinearGradients(model, trainable, workspace);
+    }
+
+    private int lowestTrained() {
+        for (int l = 0; l < config.layers(); l++) {
+            for (Projection projection : Projection.values()) {
+                if (trainable.trains(projection.tensor(l))) {
+                    return l;
+                }
+            }
+        }
+        throw new IllegalArgumentException("nothing that is trained is a linear of model " + model.name());
+    }
+
+    /** What the forward pass keeps of one sequence's attention. */
+    private record SequenceAttention(int start, int length, Tensor logSumExp) {
+    }
+
+    /** What the forward pass keeps of one layer: see the class comment. */
+    private record Kept(Tensor x, Tensor rstd, Tensor query, Tensor key, Tensor value, Tensor attended, SequenceAttention[] sequences,
+            Tensor middle, Tensor middleRstd, Tensor gate, Tensor up) {
+    }
+
+    /**
+     * Adds the gradients of {@code lossScale} times the summed loss to the trainable's buffers (a {@link GradientProbe} is shown them).
+     */
+    public BatchLoss forwardBackward(PackedBatch batch, float lossScale) {
+        try (Scope scope = new Scope(torch)) {
+            Kept[] kept = new Kept[config.layers()];
+            Rows rows = new Rows(scope, batch);
+            Tensor x = forward(scope, rows, kept);
+            Tensor gradX = workspace.get("gradX", dtype, rows.count, config.hiddenSize());
+            BatchLoss loss = loss(scope, rows, x, lossScale, gradX);
+            if (loss.targets() > 0) {
+                backward(scope, rows, kept, gradX);
+            }
+            return loss;
+        }
+    }
+
+    /** Forward only: the loss of the weights as they are. */
+    public BatchLoss evaluate(PackedBatch batch) {
+        try (Scope scope = new Scope(torch)) {
+            Rows rows = new Rows(scope, batch);
+            return loss(scope, rows, forward(scope, rows, null), 0, null);
+        }
+    }
+
+    public void zeroGradients() {
+        switch (trainable) {
+            case TrainableBlocks blocks -> torch.zero(blocks.gradients());
+            case TrainableModel full -> full.parameters().values().forEach(parameter -> torch.zero(parameter.gradient()));
+            case GradientProbe _ -> {
+            }
+        }
+    }
+
+    /** Bytes of scratch memory, activations included. */
+    public long workspaceBytes() {
+        return workspace.bytes();
+    }
+
+    /** The batch on the device. */
+    private final class Rows {
+        private final PackedBatch batch;
+        private final int count;
+        private final Tensor ids;
+        private final Tensor positions;
+
+        private Rows(Scope scope, PackedBatch batch) {
+            if (batch.longest() > model.maxContext()) {
+                throw new IllegalArgumentException("a sequence of " + batch.longest() + " tokens; the model has " + model.maxContext()
+                        + " positions");
+            }
+            this.batch = batch;
+            this.count = batch.tokens().length;
+            int[] position = new int[count];
+            int row = 0;
+            for (int length : batch.lengths()) {
+                for (int i = 0; i < length; i++) {
+                    position[row++] = i;
+                }
+            }
+            this.ids = scope.of(model.device(), batch.tokens(), count);
+            this.positions = scope.of(model.device(), position, count);
+        }
+    }
+
+    // ---- forward ----
+
+    /** Fills {@code kept} for the layers that the backward pass visits (null: none); returns the last layer's output [N, H]. */
+    private Tensor forward(Scope scope, Rows rows, Kept[] kept) {
+        int n = rows.count;
+        Tensor x = keep(kept, 0, "x", n, config.hiddenSize());
+        kernels.embed(weights.embedding(), rows.ids, x);
+        Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
+        Tensor branch = workspace.get("branch", dtype, n, config.hiddenSize());
+        Tensor rstd = keepRstd(kept, 0, "rstd", n);
+        kernels.rmsNorm(x, weights.layers().getFirst().inputNorm(), epsilon, normed, rstd);
+        for (int l = 0; l < config.layers(); l++) {
+            LlamaWeights.Layer layer = weights.layers().get(l);
+            Tensor query = keep(kept, l, "q", n, (long) config.heads() * config.headDim());
+            Tensor key = keep(kept, l, "k", n, (long) config.keyValueHeads() * config.headDim());
+            Tensor value = keep(kept, l, "v", n, (long) config.keyValueHeads() * config.headDim());
+            linear(l, Projection.Q, normed, query);
+            linear(l, Projection.K, normed, key);
+            linear(l, Projection.V, normed, value);
+            kernels.rope(query.reshape(scope, n, config.heads(), config.headDim()), model.ropeTable(), rows.positions, false);
+            kernels.rope(key.reshape(scope, n, config.keyValueHeads(), config.headDim()), model.ropeTable(), rows.positions, false);
+            Tensor attended = keep(kept, l, "attended", n, (long) config.heads() * config.headDim());
+            SequenceAttention[] sequences = attend(scope, rows.batch, query, key, value, attended, keeps(kept, l));
+            linear(l, Projection.O, attended, branch);
+            Tensor middle = keep(kept, l, "middle", n, config.hiddenSize());
+            Tensor middleRstd = keepRstd(kept, l, "middleRstd", n);
+            kernels.addRmsNorm(x, branch, middle, layer.attentionNorm(), epsilon, normed, middleRstd);
+            Tensor gate = keep(kept, l, "gate", n, config.intermediateSize());
+            Tensor up = keep(kept, l, "up", n, config.intermediateSize());
+            linear(l, Projection.GATE, normed, gate);
+            linear(l, Projection.UP, normed, up);
+            Tensor activated = workspace.get("activated", dtype, n, config.intermediateSize());
+            kernels.swiGlu(gate, up, activated);
+            linear(l, Projection.DOWN, activated, branch);
+            if (keeps(kept, l)) {
+                kept[l] = new Kept(x, rstd, query, key, value, attended, sequences, middle, middleRstd, gate, up);
+            }
+            boolean end = l + 1 == config.layers();
+            Tensor next = end ? workspace.get("x.out", dtype, n, config.hiddenSize()) : keep(kept, l + 1, "x", n, config.hiddenSize());
+            rstd = end ? keepRstd(null, 0, "rstd", n) : keepRstd(kept, l + 1, "rstd", n);
+            // The final norm is made for target rows only, in loss(); here the sum alone is wanted after the last layer.
+            kernels.addRmsNorm(middle, branch, next, end ? weights.norm() : weights.layers().get(l + 1).inputNorm(), epsilon, normed, rstd);
+            x = next;
+        }
+        return x;
+    }
+
+    private boolean keeps(Kept[] kept, int layer) {
+        return kept != null && layer >= lowest;
+    }
+
+    /** A buffer of the layer's own where the backward pass will want it, else one that all layers share. */
+    private Tensor keep(Kept[] kept, int layer, String name, long... sizes) {
+        return workspace.get(keeps(kept, layer) ? name + "." + layer : shared(name, layer), dtype, sizes);
+    }
+
+    private Tensor keepRstd(Kept[] kept, int layer, String name, int n) {
+        return workspace.get(keeps(kept, layer) ? name + "." + layer : name, DType.FP32, n);
+    }
+
+    /** x of a layer is read while the next one's is written, so two shared buffers take turns. */
+    private static String shared(String name, int layer) {
+        return name.equals("x") ? "x.shared" + layer % 2 : name;
+    }
+
+    private SequenceAttention[] attend(Scope scope, PackedBatch batch, Tensor query, Tensor key, Tensor value, Tensor attended,
+            boolean keep) {
+        SequenceAttention[] sequences = new SequenceAttention[batch.lengths().length];
+        int start = 0;
+        for (int s = 0; s < sequences.length; s++) {
+            int length = batch.lengths()[s];
+            try (Scope pass = new Scope(torch)) {
+                Attention forward = torch.attention(pass, groups.queries(pass, query, start, length),
+                        groups.shared(pass, key, start, length), groups.shared(pass, value, start, length), true, attentionScale);
+                torch.copy(groups.queries(pass, attended, start, length), forward.out());
+                sequences[s] = new SequenceAttention(start, length, keep ? pass.release(forward.logSumExp(), scope) : null);
+            }
+            start += length;
+        }
+        return sequences;
+    }
+
+    private void linear(int layer, Projection projection, Tensor x, Tensor out) {
+        try (Scope scope = new Scope(torch)) {
+            torch.mm(out, x, weight(layer, projection).transpose(scope, 0, 1));
+        }
+    }
+
+    /** The weight as it is now: the base's own memory, or a scratch copy with the trained blocks in place. */
+    private Tensor weight(int layer, Projection projection) {
+        Tensor base = weights.layers().get(layer).linear(projection);
+        if (trainable instanceof TrainableBlocks blocks && blocks.part(projection.tensor(layer)) instanceof TrainableBlocks.Part part) {
+            TileTable tiles = part.tiles();
+            Tensor assembled = workspace.get("assembled", dtype, base.sizes());
+            kernels.assemble(base, tiles, assembled);
+            return assembled;
+        }
+        return base;
+    }
+
+    // ---- loss ----
+
+    /** Loss of the target rows; with {@code gradX}, fills it with the gradient of x [N, H] (zero where there is no target). */
+    private BatchLoss loss(Scope scope, Rows rows, Tensor x, float lossScale, Tensor gradX) {
+        int[] targetRows = java.util.stream.IntStream.range(0, rows.count).filter(i -> rows.batch.targets()[i] >= 0).toArray();
+        if (gradX != null) {
+            torch.zero(gradX);
+        }
+        int count = targetRows.length;
+        if (count == 0) {
+            return new BatchLoss(0, 0);
+        }
+        int hidden = config.hiddenSize();
+        int[] targetIds = java.util.stream.IntStream.of(targetRows).map(row -> rows.batch.targets()[row]).toArray();
+        Tensor index = scope.of(model.device(), targetRows, count);
+        Tensor targets = scope.of(model.device(), targetIds, count);
+        Tensor picked = workspace.get("picked", dtype, count, hidden);
+        Tensor normed = workspace.get("picked.normed", dtype, count, hidden);
+        Tensor rstd = workspace.get("picked.rstd", DType.FP32, count);
+        Tensor losses = workspace.get("losses", DType.FP32, count);
+        kernels.embed(x, index, picked);
+        kernels.rmsNorm(picked, weights.norm(), epsilon, normed, rstd);
+        Tensor gradNormed = gradX == null ? null : workspace.get("picked.grad", dtype, count, hidden);
+        int chunk = (int) Math.max(16, LOGIT_BYTES / ((long) config.vocabularySize() * dtype.bytes()));
+        for (int start = 0; start < count; start += chunk) {
+            headChunk(start, Math.min(chunk, count - start), normed, targets, losses, lossScale, gradNormed);
+        }
+        if (gradX != null) {
+            Tensor gradPicked = workspace.get("picked.gradX", dtype, count, hidden);
+            torch.zero(gradPicked);
+            Tensor gradNorm = trainable instanceof TrainableModel full ? full.gradient(LlamaWeights.NORM) : null;
+            kernels.rmsNormBackward(gradNormed, picked, weights.norm(), rstd, gradPicked, gradNorm);
+            scatterRows(gradPicked, targetRows, gradX);
+        }
+        double sum = 0;
+        for (float value : Scope.floats(torch, losses)) {
+            sum += value;
+        }
+        return new BatchLoss(sum, count);
+    }
+
+    private void headChunk(int start, int length, Tensor normed, Tensor targets, Tensor losses, float lossScale, Tensor gradNormed) {
+        try (Scope scope = new Scope(torch)) {
+            Tensor rows = normed.narrow(scope, 0, start, length);
+            Tensor logits = workspace.get("logits", dtype, length, config.vocabularySize());
+            torch.mm(logits, rows, weights.head().transpose(scope, 0, 1));
+            kernels.crossEntropy(logits, targets.narrow(scope, 0, start, length), lossScale, gradNormed != null,
+                    losses.narrow(scope, 0, start, length));
+            if (gradNormed == null) {
+                return;
+            }
+            torch.mm(gradNormed.narrow(scope, 0, start, length), logits, weights.head());
+            if (trainable instanceof TrainableModel full) {
+                gradients.addDense(full.gradient(config.tiedEmbeddings() ? LlamaWeights.EMBEDDING : LlamaWeights.HEAD), logits, rows);
+            }
+        }
+    }
+
+    private static void scatterRows(Tensor source, int[] rows, Tensor target) {
+        long row = source.size(1) * source.dtype().bytes();
+        for (int i = 0; i < rows.length; i++) {
+            java.lang.foreign.MemorySegment.copy(source.segment(), i * row, target.segment(), rows[i] * row, row);
+        }
+    }
+
+    // ---- backward ----
+
+    private void backward(Scope scope, Rows rows, Kept[] kept, Tensor gradX) {
+        for (int l = config.layers() - 1; l >= lowest; l--) {
+            backwardFeedForward(l, kept[l], gradX);
+            boolean more = l > lowest || trainable instanceof TrainableModel;
+            if (!more && !gradients.wantsAttention(l)) {
+                return;
+            }
+            backwardAttention(scope, rows, l, kept[l], gradX, more);
+        }
+        if (trainable instanceof TrainableModel full) {
+            kernels.embedBackward(gradX, rows.ids, full.gradient(LlamaWeights.EMBEDDING));
+        }
+    }
+
+    /** gradX enters as the gradient of the layer's output and leaves as that of its middle (before the feed-forward). */
+    private void backwardFeedForward(int l, Kept kept, Tensor gradX) {
+        int n = gradX.dim(0);
+        LlamaWeights.Layer layer = weights.layers().get(l);
+        if (gradients.wants(l, Projection.DOWN)) {
+            Tensor activated = workspace.get("activated", dtype, n, config.intermediateSize());
+            kernels.swiGlu(kept.gate(), kept.up(), activated);
+            gradients.add(l, Projection.DOWN, gradX, activated);
+        }
+        Tensor gradActivated = workspace.get("activated", dtype, n, config.intermediateSize());
+        torch.mm(gradActivated, gradX, weight(l, Projection.DOWN));
+        kernels.swiGluBackward(gradActivated, kept.gate(), kept.up(), kept.gate(), kept.up());
+        if (gradients.wants(l, Projection.GATE) || gradients.wants(l, Projection.UP)) {
+            Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
+            kernels.rmsNorm(kept.middle(), layer.attentionNorm(), epsilon, normed, null);
+            gradients.add(l, Projection.GATE, kept.gate(), normed);
+            gradients.add(l, Projection.UP, kept.up(), normed);
+        }
+        Tensor gradNormed = workspace.get("branch", dtype, n, config.hiddenSize());
+        torch.mm(gradNormed, kept.gate(), weight(l, Projection.GATE));
+        torch.addmm(gradNormed, kept.up(), weight(l, Projection.UP), 1, 1);
+        kernels.rmsNormBackward(gradNormed, kept.middle(), layer.attentionNorm(), kept.middleRstd(), gradX,
+                normGradient(LlamaWeights.attentionNorm(l)));
+    }
+
+    /** gradX enters as the gradient of the middle and leaves as that of the layer's input, unless nothing below wants it. */
+    private void backwardAttention(Scope scope, Rows rows, int l, Kept kept, Tensor gradX, boolean more) {
+        int n = rows.count;
+        gradients.add(l, Projection.O, gradX, kept.attended());
+        Tensor gradAttended = workspace.get("gradAttended", dtype, kept.attended().sizes());
+        torch.mm(gradAttended, gradX, weight(l, Projection.O));
+        Tensor gradQuery = workspace.get("gradQuery", dtype, kept.query().sizes());
+        Tensor gradKey = workspace.get("gradKey", dtype, kept.key().sizes());
+        Tensor gradValue = workspace.get("gradValue", dtype, kept.value().sizes());
+        for (SequenceAttention sequence : kept.sequences()) {
+            backwardSequence(sequence, kept, gradAttended, gradQuery, gradKey, gradValue);
+        }
+        kernels.rope(gradQuery.reshape(scope, n, config.heads(), config.headDim()), model.ropeTable(), rows.positions, true);
+        kernels.rope(gradKey.reshape(scope, n, config.keyValueHeads(), config.headDim()), model.ropeTable(), rows.positions, true);
+        LlamaWeights.Layer layer = weights.layers().get(l);
+        if (gradients.wants(l, Projection.Q) || gradients.wants(l, Projection.K) || gradients.wants(l, Projection.V)) {
+            Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
+            kernels.rmsNorm(kept.x(), layer.inputNorm(), epsilon, normed, null);
+            gradients.add(l, Projection.Q, gradQuery, normed);
+            gradients.add(l, Projection.K, gradKey, normed);
+            gradients.add(l, Projection.V, gradValue, normed);
+        }
+        if (more) {
+            Tensor gradNormed = workspace.get("branch", dtype, n, config.hiddenSize());
+            torch.mm(gradNormed, gradQuery, weight(l, Projection.Q));
+            torch.addmm(gradNormed, gradKey, weight(l, Projection.K), 1, 1);
+            torch.addmm(gradNormed, gradValue, weight(l, Projection.V), 1, 1);
+            kernels.rmsNormBackward(gradNormed, kept.x(), layer.inputNorm(), kept.rstd(), gradX, normGradient(LlamaWeights.inputNorm(l)));
+        }
+    }
+
+    private void backwardSequence(SequenceAttention sequence, Kept kept, Tensor gradAttended, Tensor gradQuery, Tensor gradKey,
+            Tensor gradValue) {
+        int start = sequence.start();
+        int length = sequence.length();
+        try (Scope pass = new Scope(torch)) {
+            var result = torch.attentionBackward(pass, groups.queries(pass, gradAttended, start, length),
+                    groups.queries(pass, kept.query(), start, length), groups.shared(pass, kept.key(), start, length),
+                    groups.shared(pass, kept.value(), start, length),
+                    new Attention(groups.queries(pass, kept.attended(), start, length), sequence.logSumExp()), true, attentionScale);
+            torch.copy(groups.queries(pass, gradQuery, start, length), result.query());
+            kernels.groupSum(result.key(), groups.perGroup(pass, gradKey, start, length));
+            kernels.groupSum(result.value(), groups.perGroup(pass, gradValue, start, length));
+        }
+    }
+
+    private Tensor normGradient(String tensor) {
+        return trainable instanceof TrainableModel full ? full.gradient(tensor) : null;
+    }
+
+    @Override
+    public void close() {
+        workspace.close();
+    }
+}

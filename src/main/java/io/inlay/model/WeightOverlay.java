@@ -1,0 +1,98 @@
+package io.inlay.model;
+
+import io.inlay.Problem;
+import io.inlay.delta.TensorBlocks;
+import io.inlay.kernels.TileTable;
+import io.inlay.tensor.DType;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+
+/**
+ * A delta laid over a model: a tile table for each linear that has blocks. The base is not touched; activating an overlay is handing it
+ * to a call. For a bf16 model the tables point into the {@link TensorBlocks}' own memory, which must outlive the overlay.
+ */
+public final class WeightOverlay implements AutoCloseable {
+
+    private static final WeightOverlay NONE = new WeightOverlay(null, new TileTable[0][], 0);
+
+    private final Arena arena;
+    private final TileTable[][] tables;
+    private final long bytes;
+
+    private WeightOverlay(Arena arena, TileTable[][] tables, long bytes) {
+        this.arena = arena;
+        this.tables = tables;
+        this.bytes = bytes;
+    }
+
+    /** The base as it is. */
+    public static WeightOverlay none() {
+        return NONE;
+    }
+
+    /** An overlay of these blocks; refuses tensors and shapes that the model lacks. */
+    public static WeightOverlay of(LlamaModel model, List<TensorBlocks> blocks) {
+        LlamaConfig config = model.config();
+        TileTable[][] tables = new TileTable[config.layers()][Projection.values().length];
+        Arena arena = Arena.ofShared();
+        long bytes = 0;
+        try {
+            for (TensorBlocks each : blocks) {
+                place(model, each, tables, arena);
+                bytes += each.values().byteSize();
+            }
+            return new WeightOverlay(arena, tables, bytes);
+        } catch (RuntimeException failure) {
+            arena.close();
+            throw failure;
+        }
+    }
+
+    private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena) {
+        for (int layer = 0; layer < tables.length; layer++) {
+            for (Projection projection : Projection.values()) {
+                if (projection.tensor(layer).equals(blocks.tensor())) {
+                    var weight = model.weights().layers().get(layer).linear(projection);
+                    if (weight.size(0) != blocks.rows() || weight.size(1) != blocks.columns()) {
+                        throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + blocks.tensor() + " is of " + blocks.rows() + " x "
+                                + blocks.columns() + ", the model's " + weight + "; it was trained on another base");
+                    }
+                    MemorySegment values = model.dtype() == DType.BF16 ? blocks.values() : widen(blocks.values(), arena);
+                    tables[layer][projection.ordinal()] = TileTable.of(arena, blocks.rows(), blocks.columns(), blocks.edge(),
+                            blocks.coordinates(), values, model.dtype().bytes());
+                    return;
+                }
+            }
+        }
+        throw new Problem(Problem.Code.BASE_MISMATCH, "the delta has blocks of " + blocks.tensor() + ", which is no linear of model "
+                + model.name() + "; it was trained on another base");
+    }
+
+    private static MemorySegment widen(MemorySegment bf16, Arena arena) {
+        long count = bf16.byteSize() / 2;
+        MemorySegment fp32 = arena.allocate(count * 4, 64);
+        for (long i = 0; i < count; i++) {
+            fp32.setAtIndex(ValueLayout.JAVA_INT, i, bf16.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+        }
+        return fp32;
+    }
+
+    /** The tile table of a linear, or null where the base stands alone. */
+    TileTable table(int layer, Projection projection) {
+        return tables.length == 0 ? null : tables[layer][projection.ordinal()];
+    }
+
+    /** Bytes of block values that the overlay shows. */
+    public long bytes() {
+        return bytes;
+    }
+
+    @Override
+    public void close() {
+        if (arena != null) {
+            arena.close();
+        }
+    }
+}
