@@ -1,0 +1,78 @@
+package io.inlay.tuning;
+
+import io.inlay.kernels.Kernels;
+import io.inlay.model.TrainableBlocks;
+import io.inlay.model.TrainableModel;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Libtorch;
+import io.inlay.tensor.Scope;
+import io.inlay.tensor.Tensor;
+import java.util.List;
+
+/**
+ * AdamW over whatever a run trains. Every value has an fp32 master, which starts as the base's, and two fp32 moments; the weight that the
+ * model reads is the master rounded to the model's type. At a learning rate of 1e-5 an update vanishes in bf16, hence the masters.
+ */
+final class AdamWOptimizer implements AutoCloseable {
+
+    /** Something that moves: a gradient and the weight it is for, contiguous, of equally many elements. */
+    record Slot(Tensor gradient, Tensor weight, boolean decays) {
+    }
+
+    private record State(Slot slot, Tensor master, Tensor first, Tensor second) {
+    }
+
+    private final Kernels kernels;
+    private final AdamWSettings settings;
+    private final Scope scope;
+    private final List<State> states;
+    private long steps;
+
+    AdamWOptimizer(Libtorch torch, Kernels kernels, AdamWSettings settings, List<Slot> slots) {
+        this.kernels = kernels;
+        this.settings = settings;
+        this.scope = new Scope(torch);
+        this.states = slots.stream().map(this::start).toList();
+    }
+
+    private State start(Slot slot) {
+        Tensor weight = slot.weight();
+        return new State(slot, scope.copyTo(weight, DType.FP32, weight.device()),
+                scope.zeros(DType.FP32, weight.device(), weight.sizes()), scope.zeros(DType.FP32, weight.device(), weight.sizes()));
+    }
+
+    /** The compact buffer of Sparse Matrix Tuning. */
+    static List<Slot> slots(TrainableBlocks blocks) {
+        return List.of(new Slot(blocks.gradients(), blocks.values(), true));
+    }
+
+    /** Every parameter of a model; norms do not decay. */
+    static List<Slot> slots(TrainableModel model) {
+        return model.parameters().values().stream()
+                .map(parameter -> new Slot(parameter.gradient(), parameter.weight(), parameter.weight().rank() > 1)).toList();
+    }
+
+    /** The norm of all gradients as one vector; NaN or infinite when a gradient is. */
+    double gradientNorm() {
+        double sum = 0;
+        for (State state : states) {
+            sum += kernels.sumOfSquares(state.slot().gradient());
+        }
+        return Math.sqrt(sum);
+    }
+
+    /** One step with gradients multiplied by {@code gradientScale}. */
+    void step(double learningRate, double gradientScale) {
+        steps++;
+        for (State state : states) {
+            double decay = state.slot().decays() ? settings.weightDecay() : 0;
+            kernels.adamW(state.slot().gradient(), state.master(), state.first(), state.second(), state.slot().weight(), new Kernels.AdamW(
+                    learningRate, settings.beta1(), settings.beta2(), settings.epsilon(), decay, steps, gradientScale));
+        }
+    }
+
+    @Override
+    public void close() {
+        scope.close();
+    }
+}

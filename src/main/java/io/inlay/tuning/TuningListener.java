@@ -1,0 +1,46 @@
+package io.inlay.tuning;
+
+/** Follows a run, on the run's own thread: what is slow here makes the run slow. */
+public interface TuningListener {
+
+    /** Hears nothing. */
+    TuningListener NONE = new TuningListener() {
+    };
+
+    /** Parameters have been resolved for the model; nothing has been computed yet. */
+    default void planned(TuningPlan plan) {
+    }
+
+    /** A warm-up step has been scored. */
+    default void warmUp(WarmUpReport report) {
+    }
+
+    /** Blocks have been chosen. */
+    default void selected(SelectionReport report) {
+    }
+
+    /** Weights have moved. */
+    default void step(StepReport report) {
+    }
+
+    /** The validation examples have been read. */
+    default void validated(ValidationReport report) {
+    }
+
+    /**
+     * One warm-up step, counted from 1.
+     *
+     * @param loss mean over the batch's targets
+     */
+    record WarmUpReport(int step, int steps, double loss) {
+    }
+
+    /**
+     * Loss on the validation examples.
+     *
+     * @param step training steps made before; 0 is the base
+     * @param loss mean over their targets
+     */
+    record ValidationReport(int step, double loss, int targets) {
+    }
+}

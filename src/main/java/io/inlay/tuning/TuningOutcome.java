@@ -1,0 +1,28 @@
+package io.inlay.tuning;
+
+import io.inlay.delta.TensorBlocks;
+import io.inlay.model.DenseTensor;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+
+/**
+ * What a run leaves behind. Values live in the arena that the run was given.
+ *
+ * @param plan as it was carried out
+ * @param blocks the trained blocks; empty after full fine-tuning
+ * @param tensors every weight in checkpoint order; empty unless after full fine-tuning
+ * @param selection which blocks were trained; empty after full fine-tuning
+ * @param steps made
+ * @param tokens that went through the model in training, warm-up not counted
+ * @param trainingLoss of the last step
+ * @param validationLoss after the last step; empty without validation examples
+ */
+public record TuningOutcome(TuningPlan plan, List<TensorBlocks> blocks, List<DenseTensor> tensors, Optional<SelectionReport> selection,
+        int steps, long tokens, double trainingLoss, OptionalDouble validationLoss) {
+
+    public TuningOutcome {
+        blocks = List.copyOf(blocks);
+        tensors = List.copyOf(tensors);
+    }
+}
