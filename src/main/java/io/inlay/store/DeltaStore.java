@@ -1,0 +1,42 @@
+package io.inlay.store;
+
+import io.inlay.Problem;
+import io.inlay.delta.BaseMatrices;
+import io.inlay.delta.DeltaManifest;
+import io.inlay.delta.TensorBlocks;
+import java.lang.foreign.Arena;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * Delta checkpoints, per tenant, base and task. Versions are immutable and numbered from 1. Names are letters, digits, '.', '_' and '-',
+ * 64 at most, beginning with a letter or digit; others are refused with {@code INVALID_REQUEST}.
+ */
+public interface DeltaStore {
+
+    /**
+     * Encodes blocks against their base and makes them the task's next version. When this returns, the version survives a crash; when it
+     * throws, no trace of it is visible.
+     *
+     * @throws Problem {@code STORAGE_FULL} or {@code STORAGE_FAILED}
+     */
+    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks, BaseMatrices matrices);
+
+    /** All versions of a tenant, by base, task and number. */
+    List<DeltaVersion> list(String tenant);
+
+    /** A version by number, or the latest. */
+    Optional<DeltaVersion> find(String tenant, String base, String task, OptionalInt number);
+
+    /**
+     * Decodes a version into memory of {@code arena}, verified.
+     *
+     * @throws Problem {@code BASE_MISMATCH} before decoding; {@code CORRUPT_DELTA} naming file and tensor; {@code NOT_FOUND} when it was
+     *         deleted meanwhile
+     */
+    LoadedDelta load(DeltaVersion version, String baseFingerprint, BaseMatrices matrices, Arena arena);
+
+    /** Removes a version; its number is not given again. Returns whether it was there. */
+    boolean delete(DeltaVersion version);
+}
