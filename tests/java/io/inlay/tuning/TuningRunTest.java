@@ -1,0 +1,427 @@
+package io.inlay.tuning;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import io.inlay.Problem;
+import io.inlay.delta.BlockCoordinate;
+import io.inlay.delta.TensorBlocks;
+import io.inlay.kernels.Kernels;
+import io.inlay.kernels.ScalarKernels;
+import io.inlay.model.CheckpointWriter;
+import io.inlay.model.DenseTensor;
+import io.inlay.model.KvCache;
+import io.inlay.model.LlamaInference;
+import io.inlay.model.LlamaModel;
+import io.inlay.model.LlamaTraining;
+import io.inlay.model.ModelOptions;
+import io.inlay.model.Projection;
+import io.inlay.model.TrainableBlocks;
+import io.inlay.model.WeightOverlay;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.TuningMethod.FullFineTuning;
+import io.inlay.tuning.TuningMethod.RandomBlocks;
+import io.inlay.tuning.TuningMethod.Score;
+import io.inlay.tuning.TuningMethod.Smt;
+import io.inlay.tuning.TuningMethod.Strategy;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Whole runs on the golden tuning checkpoint (see tests/golden/tuning), in bf16 unless a test needs fp32. */
+class TuningRunTest {
+
+    private static final Path BASE = Path.of("tests/golden/tuning/model");
+    private static final BooleanSupplier NEVER = () -> false;
+
+    private static Libtorch torch;
+    private static Kernels kernels;
+    private static LlamaModel model;
+
+    @BeforeAll
+    static void open() {
+        torch = Libtorch.load();
+        kernels = new ScalarKernels();
+        model = LlamaModel.open(torch, kernels, BASE, ModelOptions.of(DType.BF16));
+    }
+
+    @AfterAll
+    static void close() {
+        model.close();
+    }
+
+    // ---- what comes out ----
+
+    @Test
+    void smt_learns_a_small_task_and_leaves_the_base_as_it_was() {
+        Recorder recorder = new Recorder();
+        try (Arena arena = Arena.ofConfined()) {
+            TuningOutcome outcome = new TuningRun(model).run(task(), task(), smt().evaluateEvery(20).maxSteps(40).build(), recorder, NEVER,
+                    arena);
+            // The head is frozen and small: with normed states of length 8 and embeddings of length 0.16 no loss below 4.3 is in reach.
+            double before = recorder.validated.getFirst().loss();
+            assertThat(recorder.validated.stream().map(TuningListener.ValidationReport::step)).containsExactly(0, 20, 40);
+            assertThat(outcome.validationLoss().orElseThrow()).isEqualTo(recorder.validated.getLast().loss()).isLessThan(before - 0.8);
+            assertThat(outcome.steps()).isEqualTo(40);
+            assertThat(outcome.tokens()).isEqualTo(recorder.steps.stream().mapToLong(StepReport::tokens).sum());
+            assertThat(outcome.trainingLoss()).isEqualTo(recorder.steps.getLast().loss());
+            assertThat(outcome.tensors()).isEmpty();
+            assertThat(outcome.blocks().stream().mapToLong(TensorBlocks::count).sum())
+                    .isEqualTo(outcome.plan().trainedParameters()).isEqualTo(outcome.selection().orElseThrow().trainedParameters());
+        }
+        assertThat(model.digest()).isEqualTo(model.fingerprint());
+    }
+
+    @Test
+    void the_same_seed_gives_the_same_bits_and_another_does_not() {
+        try (Arena arena = Arena.ofConfined()) {
+            TuningParameters parameters = smt().maxSteps(6).microBatchTokens(40).build();
+            List<TensorBlocks> first = run(parameters, arena).blocks();
+            List<TensorBlocks> second = run(parameters, arena).blocks();
+            List<TensorBlocks> other = run(parameters.toBuilder().seed(7).build(), arena).blocks();
+            assertThat(same(first, second)).isTrue();
+            assertThat(same(first, other)).isFalse();
+        }
+    }
+
+    @Test
+    void serving_the_blocks_gives_the_validation_loss_that_the_run_reported() {
+        try (LlamaModel fp32 = LlamaModel.open(torch, kernels, BASE, ModelOptions.of(DType.FP32)); Arena arena = Arena.ofConfined()) {
+            TuningOutcome outcome = new TuningRun(fp32).run(task(), task(), smt().maxSteps(10).build(), TuningListener.NONE, NEVER, arena);
+            double reported = outcome.validationLoss().orElseThrow();
+            try (WeightOverlay none = WeightOverlay.none(); WeightOverlay tuned = WeightOverlay.of(fp32, outcome.blocks())) {
+                // The blocks are bf16, the run was fp32: rounding moves the loss a little.
+                assertThat(servedLoss(fp32, tuned)).isCloseTo(reported, within(5e-3));
+                assertThat(servedLoss(fp32, none)).isGreaterThan(reported + 0.1);
+            }
+        }
+    }
+
+    @Test
+    void random_blocks_train_as_many_without_a_warm_up() {
+        Recorder recorder = new Recorder();
+        try (Arena arena = Arena.ofConfined()) {
+            TuningParameters parameters = smt().method(new RandomBlocks(0.1, OptionalInt.of(16), TuningMethod.ATTENTION)).maxSteps(10).build();
+            TuningOutcome outcome = new TuningRun(model).run(task(), List.of(), parameters, recorder, NEVER, arena);
+            assertThat(recorder.warmUps).isEmpty();
+            assertThat(outcome.selection().orElseThrow().blocks()).isEqualTo(outcome.plan().blocks().orElseThrow().count());
+            assertThat(outcome.selection().orElseThrow().scores()).isEmpty();
+            assertThat(outcome.validationLoss()).isEmpty();
+            assertThat(outcome.trainingLoss()).isLessThan(recorder.steps.getFirst().loss());
+        }
+    }
+
+    @Test
+    void a_number_of_blocks_per_matrix_and_other_targets_are_honoured() {
+        Smt each = new Smt(0.1, OptionalInt.of(32), EnumSet.of(Projection.DOWN, Projection.O), 2, Score.MEAN_ABS_PER_STEP,
+                new Strategy.PerMatrix(2));
+        try (Arena arena = Arena.ofConfined()) {
+            TuningOutcome outcome = run(smt().method(each).maxSteps(2).build(), arena);
+            assertThat(outcome.blocks()).hasSize(6).allSatisfy(blocks -> {
+                assertThat(blocks.coordinates()).hasSize(2);
+                assertThat(blocks.tensor()).containsPattern("(o|down)_proj");
+            });
+        }
+    }
+
+    @Test
+    void full_fine_tuning_leaves_a_checkpoint_that_answers_like_the_trained_model(@TempDir Path folder) throws IOException {
+        try (Arena arena = Arena.ofConfined()) {
+            TuningParameters parameters = smt().method(new FullFineTuning()).maxSteps(5).build();
+            TuningOutcome outcome = new TuningRun(model).run(task(), task(), parameters, TuningListener.NONE, NEVER, arena);
+            assertThat(outcome.blocks()).isEmpty();
+            Files.copy(BASE.resolve("config.json"), folder.resolve("config.json"));
+            Files.copy(BASE.resolve("tokenizer.json"), folder.resolve("tokenizer.json"));
+            CheckpointWriter.write(folder.resolve("model.safetensors"), outcome.tensors());
+            try (LlamaModel trained = LlamaModel.open(torch, kernels, folder, ModelOptions.of(DType.BF16));
+                    WeightOverlay none = WeightOverlay.none()) {
+                assertThat(servedLoss(trained, none)).isCloseTo(outcome.validationLoss().orElseThrow(), within(2e-2));
+                assertThat(trained.fingerprint()).isNotEqualTo(model.fingerprint());
+            }
+        }
+        assertThat(model.digest()).isEqualTo(model.fingerprint());
+    }
+
+    // ---- how it runs ----
+
+    @Test
+    void splitting_a_batch_leaves_the_steps_loss_and_norm_as_they_were() {
+        Recorder whole = new Recorder();
+        Recorder split = new Recorder();
+        try (LlamaModel fp32 = LlamaModel.open(torch, kernels, BASE, ModelOptions.of(DType.FP32)); Arena arena = Arena.ofConfined()) {
+            TuningParameters parameters = smt().maxSteps(3).build();
+            new TuningRun(fp32).run(task(), List.of(), parameters.toBuilder().microBatchTokens(100_000).build(), whole, NEVER, arena);
+            new TuningRun(fp32).run(task(), List.of(), parameters.toBuilder().microBatchTokens(1).build(), split, NEVER, arena);
+        }
+        for (int step = 0; step < 3; step++) {
+            assertThat(split.steps.get(step).loss()).isCloseTo(whole.steps.get(step).loss(), within(1e-4));
+            assertThat(split.steps.get(step).gradientNorm()).isCloseTo(whole.steps.get(step).gradientNorm(), within(1e-3));
+            assertThat(split.steps.get(step).tokens()).isEqualTo(whole.steps.get(step).tokens());
+        }
+    }
+
+    @Test
+    void events_come_in_order_and_count_from_one() {
+        Recorder recorder = new Recorder();
+        try (Arena arena = Arena.ofConfined()) {
+            new TuningRun(model).run(task(), task(), smt().maxSteps(3).build(), recorder, NEVER, arena);
+        }
+        assertThat(recorder.events).containsExactly("planned", "warm-up 1/2", "warm-up 2/2", "selected", "step 1/3", "step 2/3", "step 3/3",
+                "validated 3");
+    }
+
+    @Test
+    void a_cancelled_run_stops_before_the_next_step_and_says_where() {
+        cancelled(1, "the tuning run was cancelled before warm-up step 2 of 2; it leaves no result");
+        cancelled(4, "the tuning run was cancelled before step 3 of 8; it leaves no result");
+    }
+
+    /** Cancels once so many warm-up and training steps have been made. */
+    private static void cancelled(int after, String message) {
+        Recorder recorder = new Recorder();
+        try (Arena arena = Arena.ofConfined()) {
+            TuningParameters parameters = smt().maxSteps(8).build();
+            assertThatThrownBy(() -> new TuningRun(model).run(task(), List.of(), parameters, recorder,
+                    () -> recorder.warmUps.size() + recorder.steps.size() >= after, arena))
+                    .isInstanceOfSatisfying(Problem.class, problem -> assertThat(problem.code()).isEqualTo(Problem.Code.CANCELLED))
+                    .hasMessage(message);
+        }
+        assertThat(recorder.warmUps.size() + recorder.steps.size()).isEqualTo(after);
+    }
+
+    @Test
+    void memory_stays_flat_over_many_steps() throws IOException, InterruptedException {
+        Process child = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "--add-modules=jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED", "-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch", "-cp",
+                System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true).start();
+        String output = new String(child.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
+        assertThat(child.waitFor()).as(output).isZero();
+        String growth = output.lines().filter(line -> line.startsWith("growth ")).findFirst().orElseThrow();
+        // The compact buffer is 29 kB: one such tensor lost per step would be 8.7 MB.
+        assertThat(Long.parseLong(growth.substring(7))).as("bytes of growth from step 100 to step 400").isLessThan(4L << 20);
+    }
+
+    /** A program of its own, with the Java heap touched beforehand, so that what grows is native memory alone. */
+    static final class LongRun implements TuningListener {
+
+        private long early;
+
+        static void main() {
+            open();
+            try (Arena arena = Arena.ofConfined()) {
+                new TuningRun(model).run(task().subList(0, 4), List.of(), smt().batchSize(2).maxSteps(400).build(), new LongRun(), NEVER,
+                        arena);
+            }
+        }
+
+        @Override
+        public void step(StepReport report) {
+            if (report.step() == 100) {
+                early = anonymous();
+            } else if (report.step() == 400) {
+                System.out.println("growth " + (anonymous() - early));
+            }
+        }
+
+        private static long anonymous() {
+            try (var lines = Files.lines(Path.of("/proc/self/smaps_rollup"))) {
+                return lines.filter(line -> line.startsWith("Anonymous:")).mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
+                        .findFirst().orElseThrow() * 1024;
+            } catch (IOException unreadable) {
+                throw new java.io.UncheckedIOException(unreadable);
+            }
+        }
+    }
+
+    // ---- what is refused ----
+
+    @Test
+    void a_base_that_gives_no_number_fails_in_the_warm_up(@TempDir Path folder) throws IOException {
+        try (LlamaModel broken = broken(folder); Arena arena = Arena.ofConfined()) {
+            notFinite(broken, smt().build(), arena, "the loss of warm-up step 1 of 2 is NaN; nothing has been trained yet, so the base model "
+                    + "itself gives this on the training data; check its weights");
+            notFinite(broken, smt().method(RandomBlocks.of(0.05)).maxSteps(8).build(), arena, "the loss of step 1 of 8 is NaN; nothing has "
+                    + "been trained yet, so the base model itself gives this on the training data; check its weights");
+        }
+    }
+
+    @Test
+    void a_run_that_diverges_fails_before_any_weight_moves() {
+        TrainableBlocks blocks = new TrainableBlocks(model, 16, new TreeMap<>(Map.of(Projection.V.tensor(0), List.of(new BlockCoordinate(0,
+                0)))));
+        try (blocks; LlamaTraining training = new LlamaTraining(model, blocks);
+                AdamWOptimizer optimizer = new AdamWOptimizer(torch, kernels, AdamWSettings.DEFAULT, AdamWOptimizer.slots(blocks))) {
+            TrainingStep next = new TrainingStep(training, optimizer, LearningRate.constant(0.01), 1, 1000);
+            next.take(0, 9, Packing.pack(task()));
+            blocks.values().segment().setAtIndex(ValueLayout.JAVA_SHORT, 5, (short) 0x7FC0);
+            byte[] before = blocks.values().segment().toArray(ValueLayout.JAVA_BYTE);
+            assertThatThrownBy(() -> next.take(1, 9, Packing.pack(task()))).isInstanceOfSatisfying(Problem.class,
+                    problem -> assertThat(problem.code()).isEqualTo(Problem.Code.NOT_FINITE))
+                    .hasMessage("the loss of step 2 of 9 is NaN; training has diverged; try again with a learning_rate below 0.01, or with "
+                            + "ramp_steps");
+            assertThat(blocks.values().segment().toArray(ValueLayout.JAVA_BYTE)).isEqualTo(before);
+        }
+    }
+
+    @Test
+    void an_example_over_the_context_or_with_a_foreign_token_is_refused_by_its_number() {
+        TuningExample fine = new TuningExample(new int[] {1, 2, 3}, 1);
+        refused(List.of(fine, new TuningExample(new int[129], 1)), List.of(), Problem.Code.CONTEXT_LENGTH_EXCEEDED,
+                "training example 2 has 129 tokens, and model model reads at most 128; shorten or remove it");
+        refused(List.of(fine), List.of(new TuningExample(new int[] {1, 288}, 1)), Problem.Code.INVALID_TRAINING_FILE,
+                "validation example 1 holds token id 288, and model model has ids 0 to 287; encode it with the model's tokenizer");
+        refused(List.of(), List.of(), Problem.Code.INVALID_TRAINING_FILE, "there is no training example; give at least one");
+    }
+
+    private static void refused(List<TuningExample> training, List<TuningExample> validation, Problem.Code code, String message) {
+        try (Arena arena = Arena.ofConfined()) {
+            assertThatThrownBy(() -> new TuningRun(model).run(training, validation, smt().build(), TuningListener.NONE, NEVER, arena))
+                    .isInstanceOfSatisfying(Problem.class, problem -> assertThat(problem.code()).isEqualTo(code)).hasMessage(message);
+        }
+    }
+
+    private static void notFinite(LlamaModel broken, TuningParameters parameters, Arena arena, String message) {
+        assertThatThrownBy(() -> new TuningRun(broken).run(task(), List.of(), parameters, TuningListener.NONE, NEVER, arena))
+                .isInstanceOfSatisfying(Problem.class, problem -> assertThat(problem.code()).isEqualTo(Problem.Code.NOT_FINITE))
+                .hasMessage(message);
+    }
+
+    // ---- the task: after "a b =" comes the sum, in a model's vocabulary of letters ----
+
+    private static TuningParameters.Builder smt() {
+        return TuningParameters.of(new Smt(0.1, OptionalInt.of(16), TuningMethod.ATTENTION, 2, Score.MEAN_ABS_SUM, new Strategy.Global()))
+                .batchSize(8).learningRate(LearningRate.linear(2e-2)).microBatchTokens(256);
+    }
+
+    /** Sixteen examples of a prompt and an answer that the base has never seen. */
+    private static List<TuningExample> task() {
+        List<TuningExample> examples = new ArrayList<>();
+        for (int a = 0; a < 4; a++) {
+            for (int b = 0; b < 4; b++) {
+                examples.add(new TuningExample(new int[] {0, 20 + a, 40, 20 + b, 41, 60 + a + b, 1}, 5));
+            }
+        }
+        return examples;
+    }
+
+    private static TuningOutcome run(TuningParameters parameters, Arena arena) {
+        return new TuningRun(model).run(task(), List.of(), parameters, TuningListener.NONE, NEVER, arena);
+    }
+
+    /** Mean loss on the task as generation sees it: logits after each prefix. */
+    private static double servedLoss(LlamaModel served, WeightOverlay overlay) {
+        double sum = 0;
+        int targets = 0;
+        try (LlamaInference inference = new LlamaInference(served)) {
+            for (TuningExample example : task()) {
+                for (int length = example.promptLength(); length < example.tokens().length; length++) {
+                    try (KvCache cache = inference.cache(32)) {
+                        float[] logits = inference.prefill(java.util.Arrays.copyOf(example.tokens(), length), cache, overlay);
+                        sum += lossOf(logits, example.tokens()[length]);
+                        targets++;
+                    }
+                }
+            }
+        }
+        return sum / targets;
+    }
+
+    private static double lossOf(float[] logits, int target) {
+        double most = Float.NEGATIVE_INFINITY;
+        for (float logit : logits) {
+            most = Math.max(most, logit);
+        }
+        double sum = 0;
+        for (float logit : logits) {
+            sum += Math.exp(logit - most);
+        }
+        return most + Math.log(sum) - logits[target];
+    }
+
+    private static boolean same(List<TensorBlocks> left, List<TensorBlocks> right) {
+        if (left.size() != right.size()) {
+            return false;
+        }
+        for (int i = 0; i < left.size(); i++) {
+            TensorBlocks a = left.get(i);
+            TensorBlocks b = right.get(i);
+            if (!a.tensor().equals(b.tensor()) || !a.coordinates().equals(b.coordinates()) || a.values().mismatch(b.values()) != -1) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The golden model with one weight that is not a number. */
+    private static LlamaModel broken(Path folder) throws IOException {
+        for (String file : List.of("config.json", "tokenizer.json")) {
+            Files.copy(BASE.resolve(file), folder.resolve(file));
+        }
+        try (Arena arena = Arena.ofConfined(); var base = io.inlay.model.Checkpoint.open(BASE)) {
+            List<DenseTensor> tensors = new ArrayList<>();
+            base.config().parameters().forEach(parameter -> {
+                MemorySegment stored = base.tensors().get(parameter.name()).bytes();
+                MemorySegment values = arena.allocate(stored.byteSize(), 64).copyFrom(stored);
+                if (parameter.name().equals(Projection.UP.tensor(1))) {
+                    values.setAtIndex(ValueLayout.JAVA_SHORT, 3, (short) 0x7FC0);
+                }
+                tensors.add(new DenseTensor(parameter, values));
+            });
+            CheckpointWriter.write(folder.resolve("model.safetensors"), tensors);
+        }
+        return LlamaModel.open(torch, kernels, folder, ModelOptions.of(DType.BF16));
+    }
+
+    /** Remembers what a run says. */
+    private static final class Recorder implements TuningListener {
+
+        private final List<String> events = new ArrayList<>();
+        private final List<WarmUpReport> warmUps = new ArrayList<>();
+        private final List<StepReport> steps = new ArrayList<>();
+        private final List<ValidationReport> validated = new ArrayList<>();
+
+        @Override
+        public void planned(TuningPlan plan) {
+            events.add("planned");
+        }
+
+        @Override
+        public void warmUp(WarmUpReport report) {
+            warmUps.add(report);
+            events.add("warm-up " + report.step() + "/" + report.steps());
+        }
+
+        @Override
+        public void selected(SelectionReport report) {
+            events.add("selected");
+        }
+
+        @Override
+        public void step(StepReport report) {
+            steps.add(report);
+            events.add("step " + report.step() + "/" + report.steps());
+        }
+
+        @Override
+        public void validated(ValidationReport report) {
+            validated.add(report);
+            events.add("validated " + report.step());
+        }
+    }
+}
