@@ -1,0 +1,101 @@
+package io.inlay.api;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.inlay.generation.Generation;
+import io.inlay.generation.GenerationEvent;
+import io.inlay.generation.GenerationRequest;
+import io.inlay.generation.ModelCatalog;
+import jakarta.enterprise.context.ApplicationScoped;
+import jakarta.ws.rs.core.MediaType;
+import jakarta.ws.rs.core.Response;
+import jakarta.ws.rs.core.StreamingOutput;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+
+/**
+ * Runs a generation and gives its answer, whole or as server-sent events. The waiting thread is a virtual one. Of a stream whose client
+ * is gone the next write fails, and the generation is cancelled.
+ */
+@ApplicationScoped
+class Answers {
+
+    private final ObjectMapper json;
+
+    Answers(ObjectMapper json) {
+        this.json = json;
+    }
+
+    Response answer(ModelCatalog.Resolved resolved, GenerationRequest request, AnswerShape shape, boolean stream, boolean withUsage) {
+        // Holds at most a request's tokens; the engine never waits for a slow reader.
+        BlockingQueue<GenerationEvent> events = new LinkedBlockingQueue<>();
+        Generation generation = resolved.engine().submit(request, events::add);
+        Response.ResponseBuilder response = Response.ok();
+        resolved.delta().ifPresent(version -> response.header("inlay-delta-version", version.model())
+                .header("inlay-delta-digest", version.digest()));
+        if (stream) {
+            StreamingOutput output = out -> stream(out, events, generation, shape, withUsage);
+            return response.type(MediaType.SERVER_SENT_EVENTS_TYPE).header("Cache-Control", "no-cache").entity(output).build();
+        }
+        return response.type(MediaType.APPLICATION_JSON_TYPE).entity(collect(events, generation, shape)).build();
+    }
+
+    private static Object collect(BlockingQueue<GenerationEvent> events, Generation generation, AnswerShape shape) {
+        StringBuilder text = new StringBuilder();
+        while (true) {
+            switch (next(events, generation)) {
+                case GenerationEvent.Text more -> text.append(more.text());
+                case GenerationEvent.Finished end -> {
+                    return shape.whole(text.toString(), end.reason().wire(), Wire.Usage.of(end.promptTokens(), end.completionTokens()));
+                }
+                case GenerationEvent.Failed failed -> throw failed.problem();
+            }
+        }
+    }
+
+    private void stream(OutputStream out, BlockingQueue<GenerationEvent> events, Generation generation, AnswerShape shape,
+            boolean withUsage) throws IOException {
+        try {
+            if (shape.opening() != null) {
+                send(out, json.writeValueAsString(shape.opening()));
+            }
+            boolean more = true;
+            while (more) {
+                switch (next(events, generation)) {
+                    case GenerationEvent.Text text -> send(out, json.writeValueAsString(shape.piece(text.text())));
+                    case GenerationEvent.Finished end -> {
+                        send(out, json.writeValueAsString(shape.ending(end.reason().wire())));
+                        if (withUsage) {
+                            send(out, json.writeValueAsString(shape.usage(Wire.Usage.of(end.promptTokens(), end.completionTokens()))));
+                        }
+                        more = false;
+                    }
+                    case GenerationEvent.Failed failed -> {
+                        send(out, json.writeValueAsString(Problems.body(failed.problem())));
+                        more = false;
+                    }
+                }
+            }
+            send(out, "[DONE]");
+        } finally {
+            generation.cancel();
+        }
+    }
+
+    private static GenerationEvent next(BlockingQueue<GenerationEvent> events, Generation generation) {
+        try {
+            return events.take();
+        } catch (InterruptedException stopped) {
+            generation.cancel();
+            Thread.currentThread().interrupt();
+            throw new IllegalStateException("interrupted while generating", stopped);
+        }
+    }
+
+    private static void send(OutputStream out, String data) throws IOException {
+        out.write(("data: " + data + "\n\n").getBytes(StandardCharsets.UTF_8));
+        out.flush();
+    }
+}

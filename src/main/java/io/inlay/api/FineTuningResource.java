@@ -1,0 +1,193 @@
+package io.inlay.api;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.inlay.Problem;
+import io.inlay.jobs.JobEvent;
+import io.inlay.jobs.JobRequest;
+import io.inlay.jobs.JobState;
+import io.inlay.jobs.TuningJob;
+import io.inlay.jobs.TuningJobs;
+import io.smallrye.common.annotation.RunOnVirtualThread;
+import jakarta.ws.rs.GET;
+import jakarta.ws.rs.POST;
+import jakarta.ws.rs.Path;
+import jakarta.ws.rs.PathParam;
+import jakarta.ws.rs.QueryParam;
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import org.eclipse.microprofile.openapi.annotations.Operation;
+
+/** Fine-tuning jobs. */
+@Path("/v1/fine_tuning/jobs")
+@RunOnVirtualThread
+public class FineTuningResource {
+
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final int PAGE = 20;
+
+    private final TuningJobs jobs;
+    private final Caller caller;
+
+    FineTuningResource(TuningJobs jobs, Caller caller) {
+        this.jobs = jobs;
+        this.caller = caller;
+    }
+
+    @POST
+    @Operation(summary = "Creates a job: validated whole before it is accepted")
+    public Wire.Job create(Wire.JobRequestBody body) {
+        if (body == null) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "the body is missing; send a JSON object");
+        }
+        JobRequest request = new JobRequest(required("model", body.model()), body.suffix() == null ? "default" : body.suffix(),
+                required("training_file", body.training_file()), Optional.ofNullable(body.validation_file()), hyperparameters(body));
+        return view(jobs.create(caller.tenant(), request));
+    }
+
+    private static String required(String field, String value) {
+        if (value == null || value.isBlank()) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "the body has no field '" + field + "'; it is required");
+        }
+        return value;
+    }
+
+    /**
+     * Of {@code method: {"type": T, T: {"hyperparameters": {...}}}}, or with the fields directly in T's object, or of OpenAI's older
+     * top-level {@code hyperparameters}. OpenAI's own method {@code supervised} is answered with SMT.
+     */
+    private static JsonNode hyperparameters(Wire.JobRequestBody body) {
+        ObjectNode fields = JSON.createObjectNode();
+        merge(fields, body.hyperparameters());
+        String type = "smt";
+        if (body.method() != null && !body.method().isNull()) {
+            type = required("method.type", body.method().path("type").asText(null));
+            JsonNode own = body.method().path(type);
+            merge(fields, own.has("hyperparameters") ? own.get("hyperparameters") : own);
+        }
+        fields.put("method", type.equals("supervised") ? "smt" : type);
+        if (body.seed() != null) {
+            fields.put("seed", body.seed());
+        }
+        // OpenAI's knob has no meaning without OpenAI's hidden default.
+        fields.remove("learning_rate_multiplier");
+        return fields;
+    }
+
+    private static void merge(ObjectNode fields, JsonNode more) {
+        if (more == null || more.isNull() || more.isMissingNode()) {
+            return;
+        }
+        if (!more.isObject()) {
+            throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "hyperparameters are " + more + "; they must be a JSON object");
+        }
+        more.properties().forEach(field -> fields.set(field.getKey(), field.getValue()));
+    }
+
+    @GET
+    @Operation(summary = "The caller's jobs, newest first")
+    public Wire.ListOf<Wire.Job> list(@QueryParam("limit") Integer limit, @QueryParam("after") String after) {
+        return page(jobs.list(caller.tenant()), TuningJob::id, limit, after, this::view);
+    }
+
+    @GET
+    @Path("/{job}")
+    @Operation(summary = "One job")
+    public Wire.Job get(@PathParam("job") String id) {
+        return view(find(id));
+    }
+
+    @POST
+    @Path("/{job}/cancel")
+    @Operation(summary = "Ends a job before its next step; nothing is published")
+    public Wire.Job cancel(@PathParam("job") String id) {
+        return view(jobs.cancel(find(id)));
+    }
+
+    @GET
+    @Path("/{job}/events")
+    @Operation(summary = "What has happened, newest first")
+    public Wire.ListOf<Wire.Event> events(@PathParam("job") String id, @QueryParam("limit") Integer limit, @QueryParam("after") String after) {
+        return page(jobs.events(find(id)), JobEvent::id, limit, after, event -> new Wire.Event(event.id(), "fine_tuning.job.event",
+                event.createdAt().getEpochSecond(), event.level(), event.message(), event.kind(), event.data().orElse(null)));
+    }
+
+    @GET
+    @Path("/{job}/checkpoints")
+    @Operation(summary = "The published version of a job that has succeeded")
+    public Wire.ListOf<Wire.JobCheckpoint> checkpoints(@PathParam("job") String id) {
+        TuningJob job = find(id);
+        if (!(job.state() instanceof JobState.Succeeded done)) {
+            return Wire.ListOf.of(List.of());
+        }
+        JsonNode report = job.report().orElseGet(JSON::createObjectNode);
+        long steps = report.path("steps").asLong();
+        return Wire.ListOf.of(List.of(new Wire.JobCheckpoint(job.id().replace("ftjob-", "ftckpt-"), "fine_tuning.job.checkpoint",
+                done.at().getEpochSecond(), done.model(), job.id(), new Wire.CheckpointMetrics((double) steps,
+                        report.path("training_loss").asDouble(), report.has("validation_loss") ? report.get("validation_loss").asDouble() : null),
+                steps)));
+    }
+
+    private TuningJob find(String id) {
+        return jobs.find(caller.tenant(), id).orElseThrow(() -> new Problem(Problem.Code.NOT_FOUND, "there is no fine-tuning job '" + id
+                + "'; GET /v1/fine_tuning/jobs lists yours"));
+    }
+
+    /** OpenAI's paging: at most {@code limit} rows behind the row with id {@code after}. */
+    private static <T, W> Wire.ListOf<W> page(List<T> rows, Function<T, String> id, Integer limit, String after, Function<T, W> view) {
+        int size = limit == null ? PAGE : limit;
+        if (size < 1) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "limit is " + limit + "; it must be at least 1");
+        }
+        int from = 0;
+        if (after != null) {
+            while (from < rows.size() && !id.apply(rows.get(from)).equals(after)) {
+                from++;
+            }
+            from = Math.min(rows.size(), from + 1);
+        }
+        int to = (int) Math.min(rows.size(), (long) from + size);
+        return new Wire.ListOf<>("list", rows.subList(from, to).stream().map(view).toList(), to < rows.size());
+    }
+
+    private Wire.Job view(TuningJob job) {
+        Wire.JobError error = null;
+        String model = null;
+        Long tokens = null;
+        Instant finished = null;
+        switch (job.state()) {
+            case JobState.Queued _, JobState.Running _ -> {
+            }
+            case JobState.Succeeded done -> {
+                finished = done.at();
+                model = done.model();
+                tokens = done.trainedTokens();
+            }
+            case JobState.Failed failed -> {
+                finished = failed.at();
+                error = new Wire.JobError(failed.code(), failed.message(), null);
+            }
+            case JobState.Cancelled cancelled -> finished = cancelled.at();
+        }
+        JsonNode fields = job.request().hyperparameters();
+        String type = fields.path("method").asText();
+        ObjectNode method = JSON.createObjectNode().put("type", type);
+        method.putObject(type).set("hyperparameters", fields);
+        return new Wire.Job(job.id(), "fine_tuning.job", job.createdAt().getEpochSecond(), error, model,
+                finished == null ? null : finished.getEpochSecond(), openAiHyperparameters(fields), job.request().base(), job.tenant(),
+                List.of(), fields.path("seed").asLong(42), job.state().wire(), tokens, job.request().trainingFile(),
+                job.request().validationFile().orElse(null), method, job.report().orElse(null));
+    }
+
+    /** The three that OpenAI's clients know, as numbers or {@code "auto"}. */
+    private static JsonNode openAiHyperparameters(JsonNode fields) {
+        ObjectNode known = JSON.createObjectNode();
+        for (String name : List.of("n_epochs", "batch_size")) {
+            known.set(name, fields.hasNonNull(name) ? fields.get(name) : JSON.getNodeFactory().textNode("auto"));
+        }
+        return known.put("learning_rate_multiplier", "auto");
+    }
+}

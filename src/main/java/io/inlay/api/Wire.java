@@ -1,0 +1,126 @@
+package io.inlay.api;
+
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
+import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.annotation.JsonProperty;
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.List;
+
+/** JSON as OpenAI's API has it; names are the wire's. Unknown fields of requests are ignored, as OpenAI's clients expect of servers. */
+final class Wire {
+
+    private Wire() {
+    }
+
+    // ---- requests ----
+
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    record CompletionRequest(String model, JsonNode prompt, Integer max_tokens, Double temperature, Double top_p, Integer top_k, Long seed,
+            JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n) {
+    }
+
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    record ChatRequest(String model, List<Message> messages, Integer max_tokens, Integer max_completion_tokens, Double temperature,
+            Double top_p, Integer top_k, Long seed, JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n) {
+    }
+
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    record Message(String role, JsonNode content) {
+    }
+
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    record StreamOptions(Boolean include_usage) {
+    }
+
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    record JobRequestBody(String model, String training_file, String validation_file, String suffix, Long seed, JsonNode hyperparameters,
+            JsonNode method) {
+    }
+
+    // ---- answers ----
+
+    record ListOf<T>(String object, List<T> data, boolean has_more) {
+
+        static <T> ListOf<T> of(List<T> data) {
+            return new ListOf<>("list", data, false);
+        }
+    }
+
+    /** The last four are Inlay's own: what a tuned model is made of. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record Model(String id, String object, long created, String owned_by, String root, Long parameters, Long bytes, String fingerprint,
+            String digest) {
+    }
+
+    record Usage(int prompt_tokens, int completion_tokens, int total_tokens) {
+
+        static Usage of(int prompt, int completion) {
+            return new Usage(prompt, completion, prompt + completion);
+        }
+    }
+
+    record TextChoice(String text, int index, Object logprobs, String finish_reason) {
+    }
+
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record Completion(String id, String object, long created, String model, List<TextChoice> choices, Usage usage) {
+    }
+
+    record AnswerMessage(String role, String content, Object refusal) {
+    }
+
+    record ChatChoice(int index, AnswerMessage message, Object logprobs, String finish_reason) {
+    }
+
+    record ChatCompletion(String id, String object, long created, String model, List<ChatChoice> choices, Usage usage) {
+    }
+
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record Delta(String role, String content) {
+    }
+
+    record ChunkChoice(int index, Delta delta, Object logprobs, String finish_reason) {
+    }
+
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ChatChunk(String id, String object, long created, String model, List<ChunkChoice> choices, Usage usage) {
+    }
+
+    record File(String id, String object, long bytes, long created_at, String filename, String purpose, String status) {
+    }
+
+    record Deleted(String id, String object, boolean deleted) {
+    }
+
+    record JobError(String code, String message, @JsonProperty("param") String parameter) {
+    }
+
+    /** {@code inlay} is our own: the report of a job that has succeeded. */
+    record Job(String id, String object, long created_at, JobError error, String fine_tuned_model, Long finished_at,
+            JsonNode hyperparameters, String model, String organization_id, List<String> result_files, Long seed, String status,
+            Long trained_tokens, String training_file, String validation_file, JsonNode method, JsonNode inlay) {
+    }
+
+    record Event(String id, String object, long created_at, String level, String message, String type, JsonNode data) {
+    }
+
+    record CheckpointMetrics(Double step, Double train_loss, Double valid_loss) {
+    }
+
+    record JobCheckpoint(String id, String object, long created_at, String fine_tuned_model_checkpoint, String fine_tuning_job_id,
+            CheckpointMetrics metrics, long step_number) {
+    }
+
+    record DeltaView(String id, String object, String base, String task, int version, String digest, long bytes, long values,
+            double share_of_parameters, String base_fingerprint, String created, String job) {
+    }
+
+    record Verification(String id, String fingerprint, String digest, boolean untouched) {
+    }
+
+    record ErrorBody(Error error) {
+    }
+
+    record Error(String message, String type, String param, String code) {
+    }
+}

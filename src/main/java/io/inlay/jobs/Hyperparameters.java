@@ -1,0 +1,194 @@
+package io.inlay.jobs;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.inlay.Problem;
+import io.inlay.model.Projection;
+import io.inlay.tuning.AdamWSettings;
+import io.inlay.tuning.LearningRate;
+import io.inlay.tuning.TuningMethod;
+import io.inlay.tuning.TuningParameters;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeSet;
+
+/**
+ * Hyperparameters as clients write them: flat JSON, every field optional, {@code "auto"} for the default. Unknown fields are refused by
+ * name, so that a misspelt one is not silently the default.
+ */
+public final class Hyperparameters {
+
+    /** All fields, with what they mean in {@link TuningParameters} and {@link TuningMethod.Smt}. */
+    public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate",
+            "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
+            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix"));
+
+    /** Methods whose result is a delta and can be kept. */
+    private static final List<String> METHODS = List.of("smt", "random_blocks");
+
+    /** LLaMA-7B's share in the paper. */
+    private static final double DEFAULT_BUDGET = 0.0084;
+
+    private final JsonNode json;
+
+    private Hyperparameters(JsonNode json) {
+        this.json = json;
+    }
+
+    /**
+     * Reads and checks.
+     *
+     * @throws Problem {@code INVALID_HYPERPARAMETERS} naming field, value and what is allowed
+     */
+    public static TuningParameters parse(JsonNode json) {
+        for (Iterator<String> names = json.fieldNames(); names.hasNext();) {
+            String name = names.next();
+            if (!FIELDS.contains(name)) {
+                throw refused("hyperparameter '" + name + "' is unknown; there are " + FIELDS);
+            }
+        }
+        return new Hyperparameters(json).parameters();
+    }
+
+    private TuningParameters parameters() {
+        TuningParameters.Builder builder = TuningParameters.of(method());
+        LearningRate.Shape shape = choice("schedule", LearningRate.Shape.class, LearningRate.Shape.LINEAR);
+        builder.learningRate(new LearningRate(number("learning_rate", 1e-4), shape, integer("ramp_steps", 0)));
+        AdamWSettings adamW = AdamWSettings.DEFAULT;
+        builder.adamW(new AdamWSettings(number("beta1", adamW.beta1()), number("beta2", adamW.beta2()), number("epsilon", adamW.epsilon()),
+                number("weight_decay", adamW.weightDecay())));
+        if (given("n_epochs")) {
+            builder.epochs(integer("n_epochs", 0));
+        }
+        if (given("max_steps")) {
+            builder.maxSteps(integer("max_steps", 0));
+        }
+        if (given("batch_size")) {
+            builder.batchSize(integer("batch_size", 0));
+        }
+        if (given("clip")) {
+            builder.clip(number("clip", 0));
+        }
+        if (given("micro_batch_tokens")) {
+            builder.microBatchTokens(integer("micro_batch_tokens", 0));
+        }
+        if (given("evaluate_every")) {
+            builder.evaluateEvery(integer("evaluate_every", 0));
+        }
+        if (given("seed")) {
+            builder.seed(whole("seed"));
+        }
+        return builder.build();
+    }
+
+    private TuningMethod method() {
+        String name = json.path("method").asText("smt");
+        double budget = number("budget", DEFAULT_BUDGET);
+        OptionalInt edge = given("block_edge") ? OptionalInt.of(integer("block_edge", 0)) : OptionalInt.empty();
+        return switch (name) {
+            case "smt" -> new TuningMethod.Smt(budget, edge, targets(), integer("warm_up_steps", 100),
+                    choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
+            case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets());
+            default -> throw refused("method is '" + name + "'; supported are " + METHODS);
+        };
+    }
+
+    private TuningMethod.Strategy strategy() {
+        String name = given("strategy") ? json.get("strategy").asText() : "global";
+        return switch (name) {
+            case "global" -> new TuningMethod.Strategy.Global();
+            case "per_matrix" -> new TuningMethod.Strategy.PerMatrix(integer("blocks_per_matrix", 1));
+            default -> throw refused("strategy is '" + name + "'; it must be global or per_matrix");
+        };
+    }
+
+    private Set<Projection> targets() {
+        if (!given("targets")) {
+            return TuningMethod.ATTENTION;
+        }
+        JsonNode list = json.get("targets");
+        Set<Projection> targets = EnumSet.noneOf(Projection.class);
+        for (JsonNode each : list.isArray() ? list : List.of(list)) {
+            targets.add(constant("targets", each.asText(), Projection.class));
+        }
+        return targets;
+    }
+
+    private boolean given(String field) {
+        JsonNode value = json.get(field);
+        return value != null && !value.isNull() && !(value.isTextual() && value.asText().equals("auto"));
+    }
+
+    private double number(String field, double otherwise) {
+        if (!given(field)) {
+            return otherwise;
+        }
+        if (!json.get(field).isNumber()) {
+            throw refused(field + " is " + json.get(field) + "; it must be a number, or \"auto\"");
+        }
+        return json.get(field).doubleValue();
+    }
+
+    private int integer(String field, int otherwise) {
+        if (!given(field)) {
+            return otherwise;
+        }
+        if (!json.get(field).isIntegralNumber() || !json.get(field).canConvertToInt()) {
+            throw refused(field + " is " + json.get(field) + "; it must be a whole number, or \"auto\"");
+        }
+        return json.get(field).intValue();
+    }
+
+    private long whole(String field) {
+        if (!json.get(field).isIntegralNumber() || !json.get(field).canConvertToLong()) {
+            throw refused(field + " is " + json.get(field) + "; it must be a whole number");
+        }
+        return json.get(field).longValue();
+    }
+
+    private <E extends Enum<E>> E choice(String field, Class<E> type, E otherwise) {
+        return given(field) ? constant(field, json.get(field).asText(), type) : otherwise;
+    }
+
+    private static <E extends Enum<E>> E constant(String field, String name, Class<E> type) {
+        for (E each : type.getEnumConstants()) {
+            if (each.name().toLowerCase(Locale.ROOT).equals(name)) {
+                return each;
+            }
+        }
+        throw refused(field + " is '" + name + "'; it must be one of "
+                + Arrays.stream(type.getEnumConstants()).map(each -> each.name().toLowerCase(Locale.ROOT)).toList());
+    }
+
+    /** The parameters as a manifest keeps them. */
+    public static void describe(TuningParameters parameters, ObjectNode into) {
+        into.put("method", parameters.method().wire()).put("n_epochs", parameters.epochs()).put("batch_size", parameters.batchSize())
+                .put("learning_rate", parameters.learningRate().peak())
+                .put("schedule", parameters.learningRate().shape().name().toLowerCase(Locale.ROOT))
+                .put("ramp_steps", parameters.learningRate().rampSteps()).put("beta1", parameters.adamW().beta1())
+                .put("beta2", parameters.adamW().beta2()).put("epsilon", parameters.adamW().epsilon())
+                .put("weight_decay", parameters.adamW().weightDecay()).put("clip", parameters.clip())
+                .put("micro_batch_tokens", parameters.microBatchTokens()).put("seed", parameters.seed());
+        parameters.maxSteps().ifPresent(steps -> into.put("max_steps", steps));
+        if (parameters.method() instanceof TuningMethod.OfBlocks blocks) {
+            into.put("budget", blocks.budget());
+            blocks.targets().forEach(target -> into.withArray("targets").add(target.name().toLowerCase(Locale.ROOT)));
+        }
+        if (parameters.method() instanceof TuningMethod.Smt smt) {
+            into.put("warm_up_steps", smt.warmUpSteps()).put("score", smt.score().name().toLowerCase(Locale.ROOT));
+            switch (smt.strategy()) {
+                case TuningMethod.Strategy.Global _ -> into.put("strategy", "global");
+                case TuningMethod.Strategy.PerMatrix each -> into.put("strategy", "per_matrix").put("blocks_per_matrix", each.blocks());
+            }
+        }
+    }
+
+    private static Problem refused(String message) {
+        return new Problem(Problem.Code.INVALID_HYPERPARAMETERS, message);
+    }
+}

@@ -1,0 +1,196 @@
+package io.inlay.jobs;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.inlay.Problem;
+import io.inlay.model.ChatMessage;
+import io.inlay.model.LlamaModel;
+import io.inlay.tuning.TuningExample;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * JSONL into token ids. Each line is a JSON object in one of three forms, which may be mixed:
+ * <ul>
+ * <li>chat, {@code {"messages": [{"role": ..., "content": ...}, ...]}}: rendered by the model's chat template; loss on the last message,
+ * which must be the assistant's;
+ * <li>{@code {"prompt": ..., "completion": ...}}: loss on the completion;
+ * <li>instruction, {@code {"instruction": ..., "input": ..., "output": ...}} (input may be empty or absent): put into the Alpaca prompt,
+ * loss on the output.
+ * </ul>
+ * The prompt begins with the tokenizer's special tokens, the answer ends with the end token, and the two are tokenized apart, as they
+ * are when the tuned model is asked.
+ */
+public final class TrainingData {
+
+    private static final int ERRORS_SHOWN = 10;
+    private static final ObjectMapper JSON = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
+    private static final String INSTRUCTION = """
+            Below is an instruction that describes a task. Write a response that appropriately completes the request.
+
+            ### Instruction:
+            %s
+
+            ### Response:
+            """;
+    private static final String INSTRUCTION_WITH_INPUT = """
+            Below is an instruction that describes a task, paired with an input that provides further context. Write a response that \
+            appropriately completes the request.
+
+            ### Instruction:
+            %s
+
+            ### Input:
+            %s
+
+            ### Response:
+            """;
+
+    private final LlamaModel model;
+
+    public TrainingData(LlamaModel model) {
+        this.model = model;
+    }
+
+    /**
+     * Reads a whole file.
+     *
+     * @param name for messages
+     * @throws Problem {@code INVALID_TRAINING_FILE} with the first faulty lines, each with its number and what is wrong
+     */
+    public List<TuningExample> read(String name, byte[] content) {
+        List<TuningExample> examples = new ArrayList<>();
+        List<String> faults = new ArrayList<>();
+        int number = 0;
+        for (String line : text(name, content).split("\n", -1)) {
+            number++;
+            if (line.isBlank()) {
+                continue;
+            }
+            try {
+                examples.add(example(line));
+            } catch (Fault fault) {
+                faults.add("line " + number + ": " + fault.getMessage());
+            }
+        }
+        if (!faults.isEmpty()) {
+            String more = faults.size() > ERRORS_SHOWN ? "; and " + (faults.size() - ERRORS_SHOWN) + " more" : "";
+            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " has " + faults.size() + " faulty line"
+                    + (faults.size() == 1 ? "" : "s") + ": " + String.join("; ", faults.subList(0, Math.min(ERRORS_SHOWN, faults.size())))
+                    + more);
+        }
+        if (examples.isEmpty()) {
+            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " has no example; write one JSON object a line");
+        }
+        return examples;
+    }
+
+    private static String text(String name, byte[] content) {
+        try {
+            return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content)).toString();
+        } catch (CharacterCodingException notUtf8) {
+            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " is not UTF-8 text; save it as UTF-8 JSONL", notUtf8);
+        }
+    }
+
+    /** What is wrong with a line. */
+    private static final class Fault extends Exception {
+        private static final long serialVersionUID = 1;
+
+        private Fault(String message) {
+            super(message);
+        }
+    }
+
+    private TuningExample example(String line) throws Fault {
+        JsonNode json;
+        try {
+            json = JSON.readTree(line);
+        } catch (JsonProcessingException malformed) {
+            throw new Fault("not JSON: " + malformed.getOriginalMessage());
+        }
+        if (!json.isObject()) {
+            throw new Fault("not a JSON object");
+        }
+        if (json.has("messages")) {
+            return chat(json.get("messages"));
+        }
+        if (json.has("prompt") || json.has("completion")) {
+            return join(model.tokenizer().encode(string(json, "prompt"), true), string(json, "completion"));
+        }
+        if (json.has("instruction") || json.has("output")) {
+            String input = json.path("input").asText("");
+            String instruction = string(json, "instruction");
+            String prompt = input.isEmpty() ? INSTRUCTION.formatted(instruction) : INSTRUCTION_WITH_INPUT.formatted(instruction, input);
+            return join(model.tokenizer().encode(prompt, true), string(json, "output"));
+        }
+        throw new Fault("has none of messages, prompt and completion, instruction and output");
+    }
+
+    private TuningExample chat(JsonNode json) throws Fault {
+        List<ChatMessage> messages = new ArrayList<>();
+        for (JsonNode each : json) {
+            messages.add(new ChatMessage(string(each, "role"), string(each, "content")));
+        }
+        if (!json.isArray() || messages.size() < 2 || !messages.getLast().role().equals("assistant")) {
+            throw new Fault("messages must be a list of two or more that ends with the assistant's");
+        }
+        try {
+            String prompt = model.chatTemplate().render(messages.subList(0, messages.size() - 1), true);
+            String whole = model.chatTemplate().render(messages, false);
+            // The template's own end of turn is what the model must learn to say; what the template writes behind it is not.
+            String answer = whole.startsWith(prompt) ? whole.substring(prompt.length()) : messages.getLast().content();
+            return join(model.tokenizer().encode(prompt, false), answer);
+        } catch (Problem refused) {
+            throw new Fault(refused.getMessage());
+        }
+    }
+
+    private static String string(JsonNode json, String field) throws Fault {
+        JsonNode value = json.get(field);
+        if (value == null || !value.isTextual()) {
+            throw new Fault(field + (value == null ? " is missing" : " is not a string"));
+        }
+        return value.asText();
+    }
+
+    /** Up to and with the first end token; the model's first one is put behind where there is none. */
+    private int[] ended(int[] ids) {
+        for (int i = 0; i < ids.length; i++) {
+            if (model.tokenizer().eos().contains(ids[i])) {
+                return Arrays.copyOf(ids, i + 1);
+            }
+        }
+        int end = model.tokenizer().eos().stream().mapToInt(Integer::intValue).min().orElse(-1);
+        if (end < 0) {
+            return ids;
+        }
+        int[] closed = Arrays.copyOf(ids, ids.length + 1);
+        closed[ids.length] = end;
+        return closed;
+    }
+
+    private TuningExample join(int[] prompt, String answer) throws Fault {
+        int[] completion = ended(model.tokenizer().encode(answer, false));
+        if (completion.length == 0 || model.tokenizer().eos().contains(completion[0])) {
+            throw new Fault("the answer is empty; there is nothing to learn");
+        }
+        int length = prompt.length + completion.length;
+        if (length > model.maxContext()) {
+            throw new Fault("has " + length + " tokens; model " + model.name() + " reads at most " + model.maxContext());
+        }
+        int[] tokens = Arrays.copyOf(prompt, length);
+        System.arraycopy(completion, 0, tokens, prompt.length, completion.length);
+        if (length < 2) {
+            throw new Fault("has a single token; there is nothing to predict it from");
+        }
+        return new TuningExample(tokens, prompt.length);
+    }
+}

@@ -1,0 +1,125 @@
+package io.inlay.jobs;
+
+import com.github.kagkarlsson.scheduler.Scheduler;
+import com.github.kagkarlsson.scheduler.task.helper.OneTimeTask;
+import com.github.kagkarlsson.scheduler.task.helper.Tasks;
+import io.inlay.Problem;
+import io.inlay.model.LlamaModel;
+import io.inlay.store.DeltaStore;
+import io.inlay.tuning.TuningExample;
+import io.inlay.tuning.TuningParameters;
+import io.inlay.tuning.TuningPlan;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.function.Function;
+import java.util.regex.Pattern;
+import javax.sql.DataSource;
+
+/**
+ * Tuning jobs of all tenants. A job is validated whole (data, hyperparameters, model) before it is accepted, is in the database before it
+ * is acknowledged, and is run by db-scheduler, which takes it up again when the process that ran it has died.
+ */
+public final class TuningJobs implements AutoCloseable {
+
+    private static final Pattern TASK = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+    private static final Duration HEARTBEAT = Duration.ofSeconds(3);
+    private static final int MISSED_HEARTBEATS = 4;
+
+    private final JobStore jobs;
+    private final TrainingFiles files;
+    private final Function<String, LlamaModel> models;
+    private final OneTimeTask<Void> task;
+    private final Scheduler scheduler;
+    private final JobRunner runner;
+
+    /**
+     * @param models a base model by name; throws {@code MODEL_NOT_FOUND}
+     * @param workers jobs that run at the same time in this process
+     * @param code version of Inlay, for manifests
+     */
+    public TuningJobs(DataSource source, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, int workers,
+            String code) {
+        this.jobs = new JobStore(source);
+        this.files = files;
+        this.models = models;
+        this.runner = new JobRunner(jobs, files, deltas, models, code);
+        this.task = Tasks.oneTime("tuning").execute((instance, _) -> runner.run(instance.getId()));
+        this.scheduler = Scheduler.create(source, task).threads(workers).pollingInterval(Duration.ofSeconds(1)).enableImmediateExecution()
+                .heartbeatInterval(HEARTBEAT).missedHeartbeatsLimit(MISSED_HEARTBEATS).shutdownMaxWait(Duration.ofSeconds(60)).build();
+    }
+
+    /** Takes up jobs, those that an earlier process left included. */
+    public void start() {
+        for (String id : jobs.unfinished()) {
+            scheduler.scheduleIfNotExists(task.instance(id), Instant.now());
+        }
+        scheduler.start();
+    }
+
+    /**
+     * Validates and accepts a job.
+     *
+     * @throws Problem {@code MODEL_NOT_FOUND}, {@code NOT_FOUND} for a file, {@code INVALID_TRAINING_FILE} with line numbers,
+     *         {@code INVALID_HYPERPARAMETERS}, {@code INVALID_REQUEST} for the task's name
+     */
+    public TuningJob create(String tenant, JobRequest request) {
+        LlamaModel model = models.apply(request.base());
+        if (!TASK.matcher(request.task()).matches()) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "suffix '" + request.task() + "' is no task name; use letters, digits, '.', '_' "
+                    + "and '-', 64 at most, beginning with a letter or digit");
+        }
+        TuningParameters parameters = Hyperparameters.parse(request.hyperparameters());
+        List<TuningExample> training = examples(model, tenant, request.trainingFile());
+        request.validationFile().ifPresent(file -> examples(model, tenant, file));
+        TuningPlan.of(model.config(), parameters, training.size());
+        String id = "ftjob-" + UUID.randomUUID().toString().replace("-", "");
+        jobs.insert(id, tenant, request);
+        jobs.event(id, "info", "message", "Created fine-tuning job " + id + " with " + training.size() + " examples", null);
+        scheduler.scheduleIfNotExists(task.instance(id), Instant.now());
+        return jobs.find(id).orElseThrow();
+    }
+
+    private List<TuningExample> examples(LlamaModel model, String tenant, String id) {
+        TrainingFile file = files.find(tenant, id).orElseThrow(() -> new Problem(Problem.Code.NOT_FOUND, "there is no file '" + id
+                + "'; upload one with POST /v1/files"));
+        return new TrainingData(model).read(file.name(), files.content(file));
+    }
+
+    /** A tenant's jobs, newest first. */
+    public List<TuningJob> list(String tenant) {
+        return jobs.list(tenant);
+    }
+
+    /** Empty for another tenant's. */
+    public Optional<TuningJob> find(String tenant, String id) {
+        return jobs.find(id).filter(job -> job.tenant().equals(tenant));
+    }
+
+    /**
+     * Asks a job to end.
+     *
+     * @throws Problem {@code CONFLICT} when it has ended already
+     */
+    public TuningJob cancel(TuningJob job) {
+        if (job.state().ended()) {
+            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has " + job.state().wire() + " already; there is nothing to cancel");
+        }
+        jobs.requestCancel(job.id());
+        return jobs.find(job.id()).orElseThrow();
+    }
+
+    /** Newest first. */
+    public List<JobEvent> events(TuningJob job) {
+        return jobs.events(job.id());
+    }
+
+    /** Stops taking up jobs; one that runs ends before its next step and is taken up again by the next start. */
+    @Override
+    public void close() {
+        runner.stop();
+        scheduler.stop();
+    }
+}

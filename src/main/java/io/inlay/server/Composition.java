@@ -1,0 +1,179 @@
+package io.inlay.server;
+
+import io.inlay.Problem;
+import io.inlay.api.TenantKeys;
+import io.inlay.generation.GenerationEngine;
+import io.inlay.generation.ModelCatalog;
+import io.inlay.jobs.TrainingFiles;
+import io.inlay.jobs.TuningJobs;
+
+import io.inlay.kernels.Kernels;
+import io.inlay.kernels.ScalarKernels;
+import io.inlay.model.LlamaModel;
+import io.inlay.model.ModelOptions;
+import io.inlay.store.DeltaStore;
+import io.inlay.store.DurableFiles;
+import io.inlay.store.FolderDeltaStore;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Libtorch;
+import io.quarkus.runtime.ShutdownEvent;
+import io.quarkus.runtime.StartupEvent;
+import jakarta.enterprise.context.ApplicationScoped;
+import jakarta.enterprise.event.Observes;
+import jakarta.enterprise.inject.Produces;
+import jakarta.inject.Singleton;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import javax.sql.DataSource;
+import org.eclipse.microprofile.config.inject.ConfigProperty;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Makes the server's parts of its settings and puts them together. */
+@ApplicationScoped
+public class Composition {
+
+    private static final Logger LOG = LoggerFactory.getLogger(Composition.class);
+    private static final String DEMO_KEY = "inlay-demo-key";
+
+    private final InlayConfig config;
+
+    Composition(InlayConfig config) {
+        this.config = config;
+    }
+
+    @Produces
+    @Singleton
+    DeltaStore deltas() {
+        return new FolderDeltaStore(config.store());
+    }
+
+    @Produces
+    @Singleton
+    TenantKeys keys() {
+        config.tenants().keySet().forEach(tenant -> {
+            if (!tenant.matches("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")) {
+                throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.tenants has a tenant '" + tenant + "'; names are letters, digits, "
+                        + "'.', '_' and '-', 64 at most");
+            }
+        });
+        if (config.tenants().values().stream().anyMatch(tenant -> tenant.keys().contains(DEMO_KEY))) {
+            LOG.warn("the demonstration key is in force: anyone who reaches this server may use it; set inlay.tenants.<name>.keys");
+        }
+        return new TenantKeys(config.tenants().entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey,
+                tenant -> tenant.getValue().keys())));
+    }
+
+    @Produces
+    @Singleton
+    ModelCatalog catalog(DeltaStore store) {
+        Supplier<Engine> engine = new Once<>(() -> {
+            Libtorch torch = Libtorch.load();
+            Kernels kernels = new ScalarKernels();
+            LOG.info("computing with {}, kernels {}", torch.description(), kernels.name());
+            return new Engine(torch, kernels);
+        });
+        Map<String, Supplier<LlamaModel>> models = new TreeMap<>();
+        for (Path folder : modelFolders()) {
+            models.put(folder.getFileName().toString(),
+                    () -> LlamaModel.open(engine.get().torch(), engine.get().kernels(), folder, options()));
+        }
+        return new ModelCatalog(store, models, new ModelCatalog.Settings(
+                new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued()),
+                config.generation().residentBytes()));
+    }
+
+    private record Engine(Libtorch torch, Kernels kernels) {
+    }
+
+    /** A value made once, by whoever asks first. */
+    private static final class Once<T> implements Supplier<T> {
+        private final Supplier<T> maker;
+        private T value;
+
+        private Once(Supplier<T> maker) {
+            this.maker = maker;
+        }
+
+        @Override
+        public synchronized T get() {
+            if (value == null) {
+                value = maker.get();
+            }
+            return value;
+        }
+    }
+
+    private ModelOptions options() {
+        DType dtype = switch (config.models().dtype().toLowerCase(Locale.ROOT)) {
+            case "bf16" -> DType.BF16;
+            case "fp32" -> DType.FP32;
+            default -> throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.models.dtype is '" + config.models().dtype()
+                    + "'; it must be bf16 or fp32");
+        };
+        return new ModelOptions(dtype, config.models().maxContext(), config.data().resolve("fingerprints.json"), Device.CPU);
+    }
+
+    private List<Path> modelFolders() {
+        Path folder = config.models().folder();
+        if (config.models().names().isPresent()) {
+            return config.models().names().get().stream().map(folder::resolve).toList();
+        }
+        if (!Files.isDirectory(folder)) {
+            throw new Problem(Problem.Code.MODEL_NOT_FOUND, "inlay.models.folder is " + folder.toAbsolutePath()
+                    + ", which is no folder; put model folders in Hugging Face layout there, or point it at one that has them");
+        }
+        try (Stream<Path> entries = Files.list(folder)) {
+            List<Path> found = entries.filter(entry -> Files.isRegularFile(entry.resolve("config.json"))).sorted().toList();
+            if (found.isEmpty()) {
+                throw new Problem(Problem.Code.MODEL_NOT_FOUND, folder.toAbsolutePath() + " has no model folder (one with a config.json)");
+            }
+            return found;
+        } catch (IOException failure) {
+            throw new Problem(Problem.Code.STORAGE_FAILED, folder + " cannot be listed: " + failure.getMessage(), failure);
+        }
+    }
+
+    @Produces
+    @Singleton
+    TrainingFiles files(DataSource source) {
+        return new TrainingFiles(source, config.data().resolve("files"), config.files().maxBytes(), DurableFiles.local());
+    }
+
+    @Produces
+    @Singleton
+    TuningJobs jobs(DataSource source, TrainingFiles files, DeltaStore deltas, ModelCatalog catalog,
+            @ConfigProperty(name = "quarkus.application.version", defaultValue = "unknown") String version) {
+        return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), version);
+    }
+
+    void start(@Observes StartupEvent event, ModelCatalog catalog, TenantKeys keys, TuningJobs jobs) {
+        LOG.info("serving {} of {}, tuned models in {}", catalog.names(), config.models().folder().toAbsolutePath().normalize(),
+                config.store().toAbsolutePath().normalize());
+        // A job that an earlier process left needs its model; it is taken up once loading has ended, well or not.
+        Thread.ofVirtual().name("start tuning jobs").start(() -> {
+            while (catalog.names().stream().anyMatch(name -> catalog.status(name) == ModelCatalog.Status.LOADING)) {
+                try {
+                    Thread.sleep(20);
+                } catch (InterruptedException stopped) {
+                    return;
+                }
+            }
+            jobs.start();
+        });
+    }
+
+    void stop(@Observes ShutdownEvent event, ModelCatalog catalog, TuningJobs jobs) {
+        jobs.close();
+        catalog.close();
+    }
+}
