@@ -1,12 +1,84 @@
 package io.inlay.kernels;
 
+import io.inlay.Problem;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
-/** The implementations that this machine can run. */
+/**
+ * The implementations that this machine can run, and the choice among them: {@code native} where its library loads, else the reference.
+ * The system property {@code inlay.kernels} ({@code scalar} or {@code native}) overrides the choice; {@code INLAY_THREADS}
+ * the number of cores that a kernel may use.
+ */
 public final class CpuKernels {
 
+    /** Names the implementation to use. */
+    public static final String CHOICE = "inlay.kernels";
+
+    private static final Logger LOG = LoggerFactory.getLogger(CpuKernels.class);
+
     private CpuKernels() {
+    }
+
+    /** The fastest that works here, or the one that {@value #CHOICE} names. */
+    public static Kernels best() {
+        return best(System.getProperty(CHOICE));
+    }
+
+    /** The named implementation, or the fastest that works here when {@code choice} is null or blank. */
+    public static Kernels best(String choice) {
+        return switch (choice == null ? "" : choice.strip()) {
+            case "scalar" -> new ScalarKernels();
+            case "native" -> {
+                try {
+                    yield loadNative();
+                } catch (IOException cause) {
+                    throw new Problem(Problem.Code.UNAVAILABLE, "native kernels were asked for but do not work here: "
+                            + cause.getMessage() + "; install gcc and build again, or leave " + CHOICE + " unset", cause);
+                }
+            }
+            case "" -> {
+                try {
+                    yield loadNative();
+                } catch (IOException cause) {
+                    LOG.warn("native kernels are not used: {}", cause.getMessage());
+                    yield new ScalarKernels();
+                }
+            }
+            default -> throw new Problem(Problem.Code.UNAVAILABLE, CHOICE + " is '" + choice + "'; it can be native or scalar");
+        };
+    }
+
+    private static NativeKernels loadNative() throws IOException {
+        IOException cause = new IOException("they exist for Linux on x86-64 with AVX2 and on aarch64; this is "
+                + System.getProperty("os.name") + " on " + System.getProperty("os.arch"));
+        for (InstructionSet set : InstructionSet.ofThisMachine()) {
+            try {
+                return NativeKernels.load(set, threads());
+            } catch (IOException refused) {
+                cause = refused;
+            }
+        }
+        throw cause;
+    }
+
+    /** Cores that a kernel may use: {@code INLAY_THREADS}, else all. */
+    static int threads() {
+        String setting = System.getenv("INLAY_THREADS");
+        if (setting == null || setting.isBlank()) {
+            return Runtime.getRuntime().availableProcessors();
+        }
+        try {
+            int threads = Integer.parseInt(setting.strip());
+            if (threads >= 1) {
+                return threads;
+            }
+        } catch (NumberFormatException notANumber) {
+            // refused below, with the same words as a number below 1
+        }
+        throw new Problem(Problem.Code.UNAVAILABLE, "INLAY_THREADS is '" + setting + "'; it must be a whole number from 1");
     }
 
     /** One implementation, by its name. */
@@ -17,10 +89,17 @@ public final class CpuKernels {
         }
     }
 
-    /** All that run here, the reference first. */
+    /** All that run here, the reference first: one per instruction set of the processor. */
     static List<Candidate> candidates() {
         List<Candidate> all = new ArrayList<>();
         all.add(new Candidate(new ScalarKernels()));
+        for (InstructionSet set : InstructionSet.ofThisMachine()) {
+            try {
+                all.add(new Candidate(NativeKernels.load(set, threads())));
+            } catch (IOException cause) {
+                LOG.warn("{} is not there: {}", set.title(), cause.getMessage());
+            }
+        }
         return all;
     }
 }

@@ -1,0 +1,101 @@
+/*
+ * Softmax attention of one new position over a cache, head by head:
+ *
+ *   out[h] = sum_s softmax_s(scale q[h] . keys[h / (Q / G), s]) values[h / (Q / G), s]
+ *
+ * Shapes: q, out [Q, D]; keys, values [G, S, D] with dense rows, the first `length` positions count.
+ * The softmax is made block by block (Milakov and Gimelshein 2018): a running maximum, sum and mix per head, rescaled when the maximum
+ * moves. The query heads of a group go together, so that keys and values are read once.
+ * Reference: io.inlay.kernels.ScalarKernels.decodeAttention
+ */
+#include "inlay.h"
+
+#include <math.h>
+
+struct attention {
+    const void *q, *keys, *values;
+    void *out;
+    long members, d, length, sets, q_stride, key_group, key_stride, value_group, value_stride, out_stride;
+    float scale;
+    int type;
+};
+
+enum { BLOCK = 64, HEADS = 8 };  /* positions per step; query heads that share one pass */
+
+INLINE void attend(const struct attention *a, const int type, long begin, long end) {
+    const long d = a->d, padded = (d + LANES - 1) / LANES * LANES;
+    for (long item = begin; item < end; item++) {
+        const long g = item / a->sets, first = g * a->members + item % a->sets * HEADS;
+        const int heads = (int) MIN(HEADS, (g + 1) * a->members - first);
+        float query[heads * padded] __attribute__((aligned(64))), mix[heads * padded] __attribute__((aligned(64)));
+        float top[HEADS], sum[HEADS], weights[HEADS][BLOCK];
+        for (int h = 0; h < heads; h++) {
+            const void *q = at(a->q, (first + h) * a->q_stride, type);
+            float *to = query + h * padded;
+            FOR_VECTORS(d, { store(to, v, FP32, LOAD(q, type) * a->scale); });
+            top[h] = -INFINITY;
+            sum[h] = 0;
+        }
+        memset(mix, 0, sizeof mix);
+        for (long from = 0; from < a->length; from += BLOCK) {
+            const int block = (int) MIN(BLOCK, a->length - from);
+            for (int s = 0; s < block; s++) {
+                const void *key = at(a->keys, g * a->key_group + (from + s) * a->key_stride, type);
+                vfloat dots[HEADS];
+                for (int h = 0; h < heads; h++) dots[h] = splat(0);
+                FOR_VECTORS(d, {
+                    const vfloat k = LOAD(key, type);
+                    for (int h = 0; h < heads; h++) dots[h] += k * load(query + h * padded, v, FP32);
+                });
+                for (int h = 0; h < heads; h++) weights[h][s] = sum_lanes(dots[h]);
+            }
+            for (int h = 0; h < heads; h++) {
+                float highest = top[h];
+                for (int s = 0; s < block; s++) highest = MAX(weights[h][s], highest);
+                for (int s = block; s % LANES; s++) weights[h][s] = -INFINITY;
+                const float shrink = top[h] == highest ? 1 : expf(top[h] - highest);
+                vfloat sums = splat(0);
+                for (int s = 0; s < block; s += LANES) {
+                    const vfloat e = exp_lanes(load(weights[h], s, FP32) - highest);
+                    store(weights[h], s, FP32, e);
+                    sums += e;
+                }
+                sum[h] = sum[h] * shrink + sum_lanes(sums);
+                top[h] = highest;
+                if (shrink != 1) {
+                    for (long v = 0; v < padded; v += LANES) store(mix + h * padded, v, FP32, load(mix + h * padded, v, FP32) * shrink);
+                }
+            }
+            FOR_VECTORS(d, {
+                vfloat mixed[HEADS];
+                for (int h = 0; h < heads; h++) mixed[h] = load(mix + h * padded, v, FP32);
+                for (int s = 0; s < block; s++) {
+                    const void *value = at(a->values, g * a->value_group + (from + s) * a->value_stride, type);
+                    const vfloat x = LOAD(value, type);
+                    for (int h = 0; h < heads; h++) mixed[h] += x * weights[h][s];
+                }
+                for (int h = 0; h < heads; h++) store(mix + h * padded, v, FP32, mixed[h]);
+            });
+        }
+        for (int h = 0; h < heads; h++) {
+            void *out = at(a->out, (first + h) * a->out_stride, type);
+            const float *mixed = mix + h * padded;
+            FOR_VECTORS(d, { STORE(out, type, load(mixed, v, FP32) / sum[h]); });
+        }
+    }
+}
+
+static void attention(const void *arguments, long begin, long end) {
+    const struct attention *a = arguments;
+    if (a->type == BF16) attend(a, BF16, begin, end);
+    else attend(a, FP32, begin, end);
+}
+
+EXPORT void inlay_decode_attention(const void *q, long q_stride, const void *keys, long key_group, long key_stride, const void *values,
+        long value_group, long value_stride, void *out, long out_stride, long heads, long groups, long d, long length, float scale,
+        int type) {
+    const long members = heads / groups, sets = (members + HEADS - 1) / HEADS;
+    struct attention a = {q, keys, values, out, members, d, length, sets, q_stride, key_group, key_stride, value_group, value_stride,
+        out_stride, scale, type};
+    inlay_parallel(attention, &a, groups * sets, grain_of(length * d * 2 * bytes_of(type) * 2));
+}

@@ -1,0 +1,59 @@
+package io.inlay.kernels;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/** What kernels/cpu/build.sh compiles for, best first, with the features that /proc/cpuinfo must list. */
+enum InstructionSet {
+    X86_64_V4_BF16("amd64", "x86-64-v4-bf16", "native avx512bf16", "avx512f avx512bw avx512cd avx512dq avx512vl avx512_bf16 avx2 fma bmi2"),
+    X86_64_V4("amd64", "x86-64-v4", "native avx512", "avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma bmi2"),
+    X86_64_V3("amd64", "x86-64-v3", "native avx2", "avx2 fma f16c bmi1 bmi2 movbe abm"),
+    AARCH64("aarch64", "aarch64", "native neon", "asimd");
+
+    private final String architecture;
+    private final String library;
+    private final String title;
+    private final List<String> features;
+
+    InstructionSet(String architecture, String library, String title, String features) {
+        this.architecture = architecture;
+        this.library = library;
+        this.title = title;
+        this.features = List.of(features.split(" "));
+    }
+
+    /** Where the library lies on the class path. */
+    String resource() {
+        return "native/libinlay-" + library + ".so";
+    }
+
+    /** For logs. */
+    String title() {
+        return title;
+    }
+
+    /** Those that this machine's processor has, best first; none where there is no /proc/cpuinfo. */
+    static List<InstructionSet> ofThisMachine() {
+        Path cpuinfo = Path.of("/proc/cpuinfo");
+        if (!Files.isReadable(cpuinfo)) {
+            return List.of();
+        }
+        try {
+            return of(System.getProperty("os.arch"), Files.readString(cpuinfo));
+        } catch (IOException unreadable) {
+            return List.of();
+        }
+    }
+
+    static List<InstructionSet> of(String architecture, String cpuinfo) {
+        Set<String> features = cpuinfo.lines().filter(line -> line.startsWith("flags") || line.startsWith("Features")).findFirst()
+                .map(line -> Arrays.stream(line.substring(line.indexOf(':') + 1).trim().split("\\s+")).collect(Collectors.toSet()))
+                .orElse(Set.of());
+        return Arrays.stream(values()).filter(set -> set.architecture.equals(architecture) && features.containsAll(set.features)).toList();
+    }
+}

@@ -1,0 +1,277 @@
+package io.inlay.kernels;
+
+import static java.lang.foreign.MemorySegment.NULL;
+
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Tensor;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * The kernels in C (kernels/cpu), compiled for one instruction set, called through FFM. Operands are checked here; C trusts them. The
+ * threads are the library's own and shared by all callers in the process.
+ *
+ * <p>With AVX512_BF16, {@link #linear} of bf16 counts denormal operands and products as 0 (vdpbf16ps does).
+ */
+public final class NativeKernels implements Kernels {
+
+    private final InstructionSet set;
+    private final NativeFunctions functions;
+    private final int threads;
+
+    private NativeKernels(InstructionSet set, NativeFunctions functions, int threads) {
+        this.set = set;
+        this.functions = functions;
+        this.threads = threads;
+    }
+
+    /** The library for this instruction set, which the processor must have; {@code threads} counts the caller's. */
+    static NativeKernels load(InstructionSet set, int threads) throws IOException {
+        NativeFunctions functions = NativeFunctions.bind(NativeLibrary.load(set).symbols());
+        try {
+            return new NativeKernels(set, functions, (int) functions.start().invokeExact(threads));
+        } catch (Throwable failure) {
+            throw new IOException("the threads of the native kernels do not start", failure);
+        }
+    }
+
+    @Override
+    public String name() {
+        return set.title();
+    }
+
+    /** Cores that one call may use. */
+    public int threads() {
+        return threads;
+    }
+
+    @Override
+    public void embed(Tensor table, Tensor ids, Tensor out) {
+        Operands.embed(table, ids, out);
+        MethodHandle f = functions.embed();
+        call(() -> {
+            f.invokeExact(table.segment(), table.stride(0), ids.segment(), out.segment(), out.stride(0), out.size(0), out.size(1),
+                    type(out));
+        });
+    }
+
+    @Override
+    public void embedBackward(Tensor gradOut, Tensor ids, Tensor gradTable) {
+        Operands.embedBackward(gradOut, ids, gradTable);
+        MethodHandle f = functions.embedBackward();
+        call(() -> {
+            f.invokeExact(gradOut.segment(), gradOut.stride(0), ids.segment(), gradTable.segment(), gradTable.stride(0),
+                    gradOut.size(0), gradOut.size(1), type(gradOut));
+        });
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Tensor rstd) {
+        Operands.rmsNorm(x, weight, out, rstd);
+        MethodHandle f = functions.rmsNorm();
+        call(() -> {
+            f.invokeExact(x.segment(), x.stride(0), NULL, 0L, NULL, 0L, weight.segment(), eps, out.segment(), out.stride(0),
+                    segment(rstd), x.size(0), x.size(1), type(x));
+        });
+    }
+
+    @Override
+    public void addRmsNorm(Tensor x, Tensor y, Tensor sum, Tensor weight, float eps, Tensor out, Tensor rstd) {
+        Operands.addRmsNorm(x, y, sum, weight, out, rstd);
+        MethodHandle f = functions.rmsNorm();
+        call(() -> {
+            f.invokeExact(x.segment(), x.stride(0), y.segment(), y.stride(0), sum.segment(), sum.stride(0), weight.segment(), eps,
+                    out.segment(), out.stride(0), segment(rstd), x.size(0), x.size(1), type(x));
+        });
+    }
+
+    @Override
+    public void rmsNormBackward(Tensor gradOut, Tensor x, Tensor weight, Tensor rstd, Tensor gradX, Tensor gradWeight) {
+        Operands.rmsNormBackward(gradOut, x, weight, rstd, gradX, gradWeight);
+        MethodHandle f = functions.rmsNormBackward();
+        call(() -> {
+            f.invokeExact(gradOut.segment(), gradOut.stride(0), x.segment(), x.stride(0), weight.segment(), rstd.segment(),
+                    gradX.segment(), gradX.stride(0), segment(gradWeight), x.size(0), x.size(1), type(x));
+        });
+    }
+
+    @Override
+    public void rope(Tensor x, Tensor table, Tensor positions, boolean inverse) {
+        Operands.rope(x, table, positions);
+        MethodHandle f = functions.rope();
+        call(() -> {
+            f.invokeExact(x.segment(), x.stride(0), x.stride(1), table.segment(), table.stride(0), positions.segment(),
+                    inverse ? 1 : 0, x.size(0), x.size(1), x.size(2), type(x));
+        });
+    }
+
+    @Override
+    public void swiGlu(Tensor gate, Tensor up, Tensor out) {
+        Operands.swiGlu(gate, up, out);
+        MethodHandle f = functions.swiGlu();
+        call(() -> {
+            f.invokeExact(gate.segment(), gate.stride(0), up.segment(), up.stride(0), out.segment(), out.stride(0), gate.size(0),
+                    gate.size(1), type(gate));
+        });
+    }
+
+    @Override
+    public void swiGluBackward(Tensor gradOut, Tensor gate, Tensor up, Tensor gradGate, Tensor gradUp) {
+        Operands.swiGluBackward(gradOut, gate, up, gradGate, gradUp);
+        MethodHandle f = functions.swiGluBackward();
+        call(() -> {
+            f.invokeExact(gradOut.segment(), gradOut.stride(0), gate.segment(), gate.stride(0), up.segment(), up.stride(0),
+                    gradGate.segment(), gradGate.stride(0), gradUp.segment(), gradUp.stride(0), gate.size(0), gate.size(1), type(gate));
+        });
+    }
+
+    @Override
+    public void crossEntropy(Tensor logits, Tensor targets, float scale, boolean gradient, Tensor losses) {
+        Operands.crossEntropy(logits, targets, losses);
+        MethodHandle f = functions.crossEntropy();
+        call(() -> {
+            f.invokeExact(logits.segment(), logits.stride(0), targets.segment(), scale, gradient ? 1 : 0, losses.segment(),
+                    logits.size(0), logits.size(1), type(logits));
+        });
+    }
+
+    @Override
+    public void adamW(Tensor gradient, Tensor master, Tensor first, Tensor second, Tensor weight, AdamW step) {
+        Operands.adamW(gradient, master, first, second, weight, step);
+        AdamWConstants c = AdamWConstants.of(step);
+        MethodHandle f = functions.adamW();
+        call(() -> {
+            f.invokeExact(gradient.segment(), master.segment(), first.segment(), second.segment(), weight.segment(),
+                    master.elements(), c.scale(), c.beta1(), c.rest1(), c.beta2(), c.rest2(), c.decay(), c.stepSize(), c.rootScale(),
+                    c.epsilon(), type(gradient), type(weight));
+        });
+    }
+
+    @Override
+    public double sumOfSquares(Tensor x) {
+        Operands.sumOfSquares(x);
+        MethodHandle f = functions.sumOfSquares();
+        double[] sum = new double[1];
+        for (Plane plane : Plane.of(x)) {
+            call(() -> sum[0] += (double) f.invokeExact(from(x, plane, 0), plane.strides()[0], plane.rows(), plane.columns(), type(x)));
+        }
+        return sum[0];
+    }
+
+    @Override
+    public void accumulate(Tensor accumulator, Tensor x) {
+        Operands.accumulate(accumulator, x);
+        addPlanes(accumulator, x);
+    }
+
+    @Override
+    public void add(Tensor x, Tensor y) {
+        Operands.add(x, y);
+        addPlanes(x, y);
+    }
+
+    private void addPlanes(Tensor x, Tensor y) {
+        MethodHandle f = functions.add();
+        for (Plane plane : Plane.of(x, y)) {
+            call(() -> {
+                f.invokeExact(from(x, plane, 0), plane.strides()[0], from(y, plane, 1), plane.strides()[1], plane.rows(),
+                        plane.columns(), type(x), type(y));
+            });
+        }
+    }
+
+    @Override
+    public void blockAbsoluteMean(Tensor g, int edge, Tensor scores) {
+        Operands.blockScores("blockAbsoluteMean", g, edge, scores);
+        addBlockMeans(g, edge, scores, 1);
+    }
+
+    @Override
+    public void blockMean(Tensor g, int edge, Tensor scores) {
+        Operands.blockScores("blockMean", g, edge, scores);
+        addBlockMeans(g, edge, scores, 0);
+    }
+
+    private void addBlockMeans(Tensor g, int edge, Tensor scores, int absolute) {
+        MethodHandle f = functions.blockMeans();
+        call(() -> {
+            f.invokeExact(g.segment(), g.stride(0), (long) edge, scores.segment(), scores.stride(0), scores.size(0),
+                    scores.size(1), absolute, type(g));
+        });
+    }
+
+    @Override
+    public void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
+        Operands.linear(x, w, tiles, y);
+        MethodHandle f = functions.linear();
+        MemorySegment pointers = tiles == null ? NULL : tiles.pointers();
+        long edge = tiles == null ? 0 : tiles.edge();
+        call(() -> {
+            f.invokeExact(x.segment(), x.stride(0), w.segment(), w.stride(0), pointers, edge, y.segment(), y.stride(0), x.size(0),
+                    w.size(0), x.size(1), type(x), type(y));
+        });
+    }
+
+    @Override
+    public void assemble(Tensor w, TileTable tiles, Tensor out) {
+        Operands.assemble(w, tiles, out);
+        MethodHandle f = functions.assemble();
+        call(() -> {
+            f.invokeExact(w.segment(), w.stride(0), tiles.pointers(), (long) tiles.edge(), out.segment(), out.stride(0), w.size(0),
+                    w.size(1), type(w));
+        });
+    }
+
+    @Override
+    public void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out) {
+        Operands.decodeAttention(q, keys, values, length, out);
+        MethodHandle f = functions.decodeAttention();
+        call(() -> {
+            f.invokeExact(q.segment(), q.stride(0), keys.segment(), keys.stride(0), keys.stride(1), values.segment(),
+                    values.stride(0), values.stride(1), out.segment(), out.stride(0), q.size(0), keys.size(0), q.size(1), (long) length, scale,
+                    type(q));
+        });
+    }
+
+    @Override
+    public void groupSum(Tensor x, Tensor out) {
+        Operands.groupSum(x, out);
+        MethodHandle f = functions.groupSum();
+        call(() -> {
+            f.invokeExact(x.segment(), x.stride(0), x.stride(1), x.stride(2), out.segment(), out.stride(0), out.stride(1),
+                    x.size(0), x.size(1), x.size(2), x.size(3), type(x));
+        });
+    }
+
+    // ---- calling ----
+
+    /** A downcall; its method handle declares Throwable but cannot throw what is not a programming error. */
+    @FunctionalInterface
+    private interface Downcall {
+        void run() throws Throwable;
+    }
+
+    private static void call(Downcall downcall) {
+        try {
+            downcall.run();
+        } catch (RuntimeException refused) {
+            throw refused;
+        } catch (Throwable impossible) {
+            throw new AssertionError(impossible);
+        }
+    }
+
+    /** As kernels/cpu/inlay.h numbers them. */
+    private static int type(Tensor tensor) {
+        return tensor.dtype() == DType.BF16 ? 1 : 0;
+    }
+
+    private static MemorySegment segment(Tensor tensor) {
+        return tensor == null ? NULL : tensor.segment();
+    }
+
+    private static MemorySegment from(Tensor tensor, Plane plane, int index) {
+        return tensor.segment().asSlice(plane.offsets()[index] * tensor.dtype().bytes());
+    }
+}
