@@ -7,8 +7,8 @@ import io.inlay.generation.ModelCatalog;
 import io.inlay.jobs.TrainingFiles;
 import io.inlay.jobs.TuningJobs;
 
+import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
-import io.inlay.kernels.ScalarKernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaStore;
@@ -78,7 +78,7 @@ public class Composition {
     ModelCatalog catalog(DeltaStore store) {
         Supplier<Engine> engine = new Once<>(() -> {
             Libtorch torch = Libtorch.load();
-            Kernels kernels = new ScalarKernels();
+            Kernels kernels = CpuKernels.best(config.models().kernels().equals("auto") ? null : config.models().kernels());
             LOG.info("computing with {}, kernels {}", torch.description(), kernels.name());
             return new Engine(torch, kernels);
         });
