@@ -82,8 +82,7 @@ class TuningGoldenTest {
             assertThat(recorder.norms).usingComparatorForType(relative(), Double.class).containsExactly(doubles(expected.get("norms")));
             assertThat(recorder.rates).usingComparatorForType(relative(), Double.class).containsExactly(doubles(expected.get("rates")));
             assertThat(outcome.validationLoss().orElseThrow()).isCloseTo(expected.get("last").doubleValue(), within(6 * CLOSE));
-            assertThat(outcome.selection().orElseThrow().scores().orElseThrow().most())
-                    .isCloseTo(most(expected.get("scores")), within(CLOSE * most(expected.get("scores"))));
+            requireScores(outcome.selection().orElseThrow(), doubles(expected.get("scores")));
             assertThat(places(outcome.blocks())).isEqualTo(selection(expected));
             for (TensorBlocks blocks : outcome.blocks()) {
                 short[] bits = blocks.values().toArray(ValueLayout.JAVA_SHORT);
@@ -192,12 +191,22 @@ class TuningGoldenTest {
         return (a, b) -> Math.abs(a - b) <= CLOSE * Math.abs(b) ? 0 : Double.compare(a, b);
     }
 
-    private static double most(JsonNode values) {
-        double most = 0;
-        for (JsonNode value : values) {
-            most = Math.max(most, value.doubleValue());
+    /** The report's view of the scores against every block's: the mean of each matrix, and the quantiles of all. */
+    private static void requireScores(SelectionReport report, Double[] scores) {
+        float[] all = new float[scores.length];
+        int block = 0;
+        for (SelectionReport.MatrixCount matrix : report.matrices()) {
+            double sum = 0;
+            for (int i = 0; i < matrix.candidates(); i++, block++) {
+                sum += scores[block];
+                all[block] = scores[block].floatValue();
+            }
+            double mean = sum / matrix.candidates();
+            assertThat(matrix.meanScore()).as(matrix.tensor()).isCloseTo(mean, within(CLOSE * mean));
         }
-        return most;
+        assertThat(block).isEqualTo(scores.length);
+        assertThat(report.scores().orElseThrow()).usingRecursiveComparison().withComparatorForType(relative(), Double.class)
+                .isEqualTo(SelectionReport.Quantiles.of(all));
     }
 
     private static Double[] doubles(JsonNode values) {
