@@ -3,7 +3,7 @@ package io.inlay.tuning;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.inlay.kernels.ScalarKernels;
+import io.inlay.kernels.CpuKernels;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
@@ -109,7 +109,7 @@ class AdamWOptimizerTest {
     }
 
     private AdamWOptimizer optimizer(AdamWSettings settings, AdamWOptimizer.Slot... slots) {
-        return new AdamWOptimizer(torch, new ScalarKernels(), settings, List.of(slots));
+        return new AdamWOptimizer(torch, CpuKernels.best(), settings, List.of(slots));
     }
 
     private static AdamWOptimizer.Slot slot(Tensor gradient, Tensor weight, boolean decays) {

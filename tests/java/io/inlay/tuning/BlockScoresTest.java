@@ -4,7 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.inlay.kernels.Kernels;
-import io.inlay.kernels.ScalarKernels;
+import io.inlay.kernels.CpuKernels;
 import io.inlay.model.Projection;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
@@ -28,7 +28,7 @@ class BlockScoresTest {
 
     private static Libtorch torch;
 
-    private final Kernels kernels = new ScalarKernels();
+    private final Kernels kernels = CpuKernels.best();
 
     @BeforeAll
     static void load() {

@@ -7,7 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
-import io.inlay.kernels.ScalarKernels;
+import io.inlay.kernels.CpuKernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
 import io.inlay.model.ModelOptions;
@@ -46,7 +46,7 @@ class TuningGoldenTest {
     @BeforeAll
     static void open() throws IOException {
         golden = new ObjectMapper().readTree(FOLDER.resolve("golden.json").toFile());
-        model = LlamaModel.open(Libtorch.load(), new ScalarKernels(), FOLDER.resolve("model"), ModelOptions.of(DType.FP32));
+        model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), FOLDER.resolve("model"), ModelOptions.of(DType.FP32));
         examples = new ArrayList<>();
         for (JsonNode example : golden.get("examples")) {
             examples.add(new TuningExample(ints(example.get("tokens")), example.get("prompt").intValue()));

@@ -8,7 +8,7 @@ import io.inlay.Problem;
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
 import io.inlay.kernels.Kernels;
-import io.inlay.kernels.ScalarKernels;
+import io.inlay.kernels.CpuKernels;
 import io.inlay.model.CheckpointWriter;
 import io.inlay.model.DenseTensor;
 import io.inlay.model.KvCache;
@@ -57,7 +57,7 @@ class TuningRunTest {
     @BeforeAll
     static void open() {
         torch = Libtorch.load();
-        kernels = new ScalarKernels();
+        kernels = CpuKernels.best();
         model = LlamaModel.open(torch, kernels, BASE, ModelOptions.of(DType.BF16));
     }
 
@@ -207,14 +207,17 @@ class TuningRunTest {
 
     @Test
     void memory_stays_flat_over_many_steps() throws IOException, InterruptedException {
-        Process child = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "--add-modules=jdk.incubator.vector",
+        ProcessBuilder program = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "--add-modules=jdk.incubator.vector",
                 "--enable-native-access=ALL-UNNAMED", "-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch", "-cp",
-                System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true).start();
+                System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true);
+        // Matrices this small gain nothing from a second thread, and lose much where other programs run beside.
+        program.environment().put("OMP_NUM_THREADS", "1");
+        Process child = program.start();
         String output = new String(child.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
         assertThat(child.waitFor()).as(output).isZero();
         String growth = output.lines().filter(line -> line.startsWith("growth ")).findFirst().orElseThrow();
-        // The compact buffer is 29 kB: one such tensor lost per step would be 8.7 MB.
-        assertThat(Long.parseLong(growth.substring(7))).as("bytes of growth from step 100 to step 400").isLessThan(4L << 20);
+        // The compact buffer is 29 kB: one such tensor lost per step would be 35 MB. The JIT compiler takes some MB now and then.
+        assertThat(Long.parseLong(growth.substring(7))).as("bytes of growth from step 600 to step 1800").isLessThan(16L << 20);
     }
 
     /** A program of its own, with the Java heap touched beforehand, so that what grows is native memory alone. */
@@ -225,16 +228,16 @@ class TuningRunTest {
         static void main() {
             open();
             try (Arena arena = Arena.ofConfined()) {
-                new TuningRun(model).run(task().subList(0, 4), List.of(), smt().batchSize(2).maxSteps(400).build(), new LongRun(), NEVER,
+                new TuningRun(model).run(task().subList(0, 4), List.of(), smt().batchSize(2).maxSteps(1800).build(), new LongRun(), NEVER,
                         arena);
             }
         }
 
         @Override
         public void step(StepReport report) {
-            if (report.step() == 100) {
+            if (report.step() == 600) {
                 early = anonymous();
-            } else if (report.step() == 400) {
+            } else if (report.step() == 1800) {
                 System.out.println("growth " + (anonymous() - early));
             }
         }
