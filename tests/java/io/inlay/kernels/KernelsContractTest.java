@@ -15,6 +15,8 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Stream;
+import org.assertj.core.data.Offset;
+import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -25,7 +27,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @MethodSource("implementations")
 class KernelsContractTest {
 
-    private static final int ROUNDS = 40;
+    private static final int ROUNDS = 24;
 
     private static Libtorch torch;
 
@@ -136,7 +138,9 @@ class KernelsContractTest {
     @Test
     void swiglu_of_large_gates() {
         contract(1e-5, 1e-30, (k, s) -> {
-            Tensor gate = s.dense(DType.FP32, new float[] {-1000, -104, -89, -88, -87, -20, -0f, 0, 20, 87, 88, 89, 104, 1000, -1e30f, 1e30f}, 2, 8);
+            Tensor gate = s.dense(DType.FP32, new float[] {
+                -1000, -104, -89, -88, -87, -20, -0f, 0, 20, 87, 88, 89, 104, 1000, -1e30f, 1e30f
+            }, 2, 8);
             Tensor up = s.normal(DType.FP32, 1, 2, 8);
             k.swiGlu(gate, up, up);
             return List.of(up);
@@ -177,7 +181,8 @@ class KernelsContractTest {
             k.accumulate(second, second);
             Tensor squares = s.dense(DType.FP32, squares(Scope.floats(torch, second)), n);
             Tensor weight = s.empty(s.coin() ? DType.BF16 : DType.FP32, n);
-            k.adamW(gradient, master, first, squares, weight, new Kernels.AdamW(0.01, 0.9, 0.95, 1e-8, s.coin() ? 0 : 0.1, s.between(1, 50), 0.3));
+            k.adamW(gradient, master, first, squares, weight,
+                    new Kernels.AdamW(0.01, 0.9, 0.95, 1e-8, s.coin() ? 0 : 0.1, s.between(1, 50), 0.3));
             return List.of(master, first, squares, weight);
         });
     }
@@ -195,7 +200,7 @@ class KernelsContractTest {
             try (Samples s = new Samples(torch, round, 0)) {
                 Tensor x = s.coin() ? s.normal(s.rows(), s.width()) : s.normal(3, s.rows(), s.width()).transpose(s.scope(), 0, 1);
                 double expected = reference.sumOfSquares(x);
-                assertThat(kernels.sumOfSquares(x)).isCloseTo(expected, org.assertj.core.data.Offset.offset(1e-12 * expected));
+                assertThat(kernels.sumOfSquares(x)).isCloseTo(expected, Offset.offset(1e-12 * expected));
                 assertThat(kernels.sumOfSquares(x)).isEqualTo(kernels.sumOfSquares(x));
             }
         }
@@ -206,7 +211,8 @@ class KernelsContractTest {
         try (Samples s = new Samples(torch, 1, 0)) {
             float[] values = new float[1000];
             Arrays.fill(values, 1e30f);
-            assertThat(kernels.sumOfSquares(s.dense(DType.FP32, values, 1000))).isCloseTo(1e63, org.assertj.core.data.Percentage.withPercentage(1e-4));
+            assertThat(kernels.sumOfSquares(s.dense(DType.FP32, values, 1000))).isCloseTo(1e63,
+                    Percentage.withPercentage(1e-4));
             values[777] = Float.NaN;
             assertThat(kernels.sumOfSquares(s.dense(DType.FP32, values, 1000))).isNaN();
             values[777] = Float.NEGATIVE_INFINITY;
@@ -337,7 +343,7 @@ class KernelsContractTest {
             reference.swiGlu(x, y, again);
             Results.expectClose("swiGlu", Scope.floats(torch, once), Scope.floats(torch, again), 1 / 128.0, 1e-6);
             double sum = kernels.sumOfSquares(x);
-            assertThat(sum).isCloseTo(reference.sumOfSquares(x), org.assertj.core.data.Percentage.withPercentage(1e-9));
+            assertThat(sum).isCloseTo(reference.sumOfSquares(x), Percentage.withPercentage(1e-9));
         }
     }
 
@@ -345,14 +351,14 @@ class KernelsContractTest {
     void threads_that_call_at_once_get_what_one_alone_gets() throws Exception {
         try (Samples s = new Samples(torch, 3, 0); ExecutorService callers = Executors.newFixedThreadPool(4)) {
             Tensor x = s.normal(DType.BF16, 1, 3, 512);
-            Tensor w = s.normal(DType.BF16, 1, 700, 512);
-            Tensor expected = s.empty(DType.FP32, 3, 700);
+            Tensor w = s.normal(DType.BF16, 1, 300, 512);
+            Tensor expected = s.empty(DType.FP32, 3, 300);
             kernels.linear(x, w, null, expected);
             List<Callable<float[]>> calls = new ArrayList<>();
             for (int caller = 0; caller < 4; caller++) {
-                Tensor y = s.empty(DType.FP32, 3, 700);
+                Tensor y = s.empty(DType.FP32, 3, 300);
                 calls.add(() -> {
-                    for (int i = 0; i < 200; i++) {
+                    for (int i = 0; i < 50; i++) {
                         kernels.linear(x, w, null, y);
                     }
                     return Scope.floats(torch, y);

@@ -8,14 +8,16 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The implementations that this machine can run, and the choice among them: {@code native} where its library loads, else the reference.
- * The system property {@code inlay.kernels} ({@code scalar} or {@code native}) overrides the choice; {@code INLAY_THREADS}
- * the number of cores that a kernel may use.
+ * The implementations that this machine can run, and the choice among them: {@code native} where its library loads, else
+ * {@code vector}. The system property {@code inlay.kernels} ({@code scalar}, {@code vector} or {@code native}) overrides the choice,
+ * {@code INLAY_THREADS} the number of cores that a kernel may use.
  */
 public final class CpuKernels {
 
     /** Names the implementation to use. */
     public static final String CHOICE = "inlay.kernels";
+
+    private static final String VECTOR_MODULE = "jdk.incubator.vector";
 
     private static final Logger LOG = LoggerFactory.getLogger(CpuKernels.class);
 
@@ -31,6 +33,13 @@ public final class CpuKernels {
     public static Kernels best(String choice) {
         return switch (choice == null ? "" : choice.strip()) {
             case "scalar" -> new ScalarKernels();
+            case "vector" -> {
+                if (!vectorModule()) {
+                    throw new Problem(Problem.Code.UNAVAILABLE, "vector kernels were asked for, but the JVM runs without "
+                            + VECTOR_MODULE + "; start it with --add-modules=" + VECTOR_MODULE);
+                }
+                yield new VectorKernels(threads());
+            }
             case "native" -> {
                 try {
                     yield loadNative();
@@ -43,12 +52,25 @@ public final class CpuKernels {
                 try {
                     yield loadNative();
                 } catch (IOException cause) {
-                    LOG.warn("native kernels are not used: {}", cause.getMessage());
-                    yield new ScalarKernels();
+                    yield inJava(cause);
                 }
             }
-            default -> throw new Problem(Problem.Code.UNAVAILABLE, CHOICE + " is '" + choice + "'; it can be native or scalar");
+            default -> throw new Problem(Problem.Code.UNAVAILABLE, CHOICE + " is '" + choice + "'; it can be native, vector or scalar");
         };
+    }
+
+    private static Kernels inJava(IOException cause) {
+        if (vectorModule()) {
+            LOG.warn("native kernels are not used, the Vector API ones are: {}", cause.getMessage(), cause);
+            return new VectorKernels(threads());
+        }
+        LOG.warn("native kernels are not used: {}; nor can the Vector API ones be: start the JVM with --add-modules={}. The scalar "
+                + "ones are very slow", cause.getMessage(), VECTOR_MODULE, cause);
+        return new ScalarKernels();
+    }
+
+    private static boolean vectorModule() {
+        return ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
     }
 
     private static NativeKernels loadNative() throws IOException {
@@ -93,6 +115,7 @@ public final class CpuKernels {
     static List<Candidate> candidates() {
         List<Candidate> all = new ArrayList<>();
         all.add(new Candidate(new ScalarKernels()));
+        all.add(new Candidate(new VectorKernels(threads())));
         for (InstructionSet set : InstructionSet.ofThisMachine()) {
             try {
                 all.add(new Candidate(NativeKernels.load(set, threads())));

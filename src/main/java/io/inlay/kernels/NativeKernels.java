@@ -229,8 +229,8 @@ public final class NativeKernels implements Kernels {
         MethodHandle f = functions.decodeAttention();
         call(() -> {
             f.invokeExact(q.segment(), q.stride(0), keys.segment(), keys.stride(0), keys.stride(1), values.segment(),
-                    values.stride(0), values.stride(1), out.segment(), out.stride(0), q.size(0), keys.size(0), q.size(1), (long) length, scale,
-                    type(q));
+                    values.stride(0), values.stride(1), out.segment(), out.stride(0), q.size(0), keys.size(0), q.size(1), (long) length,
+                    scale, type(q));
         });
     }
 

@@ -22,7 +22,8 @@ record NativeLibrary(Path file, SymbolLookup symbols) {
         byte[] bytes;
         try (InputStream resource = NativeLibrary.class.getResourceAsStream(set.resource())) {
             if (resource == null) {
-                throw new IOException("this build has no " + set.resource() + ": no C compiler was there, or it refused (see the build's output)");
+                throw new IOException("this build has no " + set.resource()
+                        + ": no C compiler was there, or it refused (see the build's output)");
             }
             bytes = resource.readAllBytes();
         }
