@@ -89,7 +89,7 @@ class TuningPlanTest {
 
     @Test
     void a_budget_in_which_no_block_fits_is_refused_with_the_numbers() throws IOException {
-        refused(small(), smt(0.0001, OptionalInt.of(16), TuningMethod.ATTENTION), "budget is 1.0E-4, which is 47 of the model's 473,728 "
+        refused(small(), smt(0.0001, OptionalInt.of(16), TuningMethod.ATTENTION), "budget is 0.0001, which is 47 of the model's 473,728 "
                 + "parameters, and no block of edge 16 (256 values) fits; raise it to at least 0.000541 or set a smaller block_edge");
         assertThat(TuningPlan.of(small(), parameters(smt(0.000541, OptionalInt.of(16), TuningMethod.ATTENTION)), 10).blocks().orElseThrow()
                 .count()).isEqualTo(1);
@@ -121,7 +121,8 @@ class TuningPlanTest {
     @Test
     void more_blocks_per_matrix_than_it_has_are_refused() throws IOException {
         Smt smt = new Smt(0.05, OptionalInt.of(32), TuningMethod.ATTENTION, 5, Score.MEAN_ABS_SUM, new Strategy.PerMatrix(9));
-        refused(small(), smt, "blocks_per_matrix is 9; model.layers.0.self_attn.k_proj.weight has 8 blocks of edge 32, so it must be 1 to 8");
+        refused(small(), smt, "blocks_per_matrix is 9; model.layers.0.self_attn.k_proj.weight has 8 blocks of edge 32, so it must be "
+                + "1 to 8");
         Smt fits = new Smt(0.05, OptionalInt.of(32), TuningMethod.ATTENTION, 5, Score.MEAN_ABS_SUM, new Strategy.PerMatrix(8));
         assertThat(TuningPlan.of(small(), parameters(fits), 10).blocks().orElseThrow().count()).isEqualTo(48);
     }

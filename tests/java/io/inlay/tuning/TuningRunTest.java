@@ -117,7 +117,8 @@ class TuningRunTest {
     void random_blocks_train_as_many_without_a_warm_up() {
         Recorder recorder = new Recorder();
         try (Arena arena = Arena.ofConfined()) {
-            TuningParameters parameters = smt().method(new RandomBlocks(0.1, OptionalInt.of(16), TuningMethod.ATTENTION)).maxSteps(10).build();
+            TuningParameters parameters = smt().method(new RandomBlocks(0.1, OptionalInt.of(16), TuningMethod.ATTENTION)).maxSteps(10)
+                    .build();
             TuningOutcome outcome = new TuningRun(model).run(task(), List.of(), parameters, recorder, NEVER, arena);
             assertThat(recorder.warmUps).isEmpty();
             assertThat(outcome.selection().orElseThrow().blocks()).isEqualTo(outcome.plan().blocks().orElseThrow().count());
@@ -207,9 +208,9 @@ class TuningRunTest {
 
     @Test
     void memory_stays_flat_over_many_steps() throws IOException, InterruptedException {
-        ProcessBuilder program = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "--add-modules=jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED", "-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch", "-cp",
-                System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true);
+        ProcessBuilder program = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(),
+                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch",
+                "-cp", System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true);
         // Matrices this small gain nothing from a second thread, and lose much where other programs run beside.
         program.environment().put("OMP_NUM_THREADS", "1");
         Process child = program.start();
@@ -257,8 +258,8 @@ class TuningRunTest {
     @Test
     void a_base_that_gives_no_number_fails_in_the_warm_up(@TempDir Path folder) throws IOException {
         try (LlamaModel broken = broken(folder); Arena arena = Arena.ofConfined()) {
-            notFinite(broken, smt().build(), arena, "the loss of warm-up step 1 of 2 is NaN; nothing has been trained yet, so the base model "
-                    + "itself gives this on the training data; check its weights");
+            notFinite(broken, smt().build(), arena, "the loss of warm-up step 1 of 2 is NaN; nothing has been trained yet, so the base "
+                    + "model itself gives this on the training data; check its weights");
             notFinite(broken, smt().method(RandomBlocks.of(0.05)).maxSteps(8).build(), arena, "the loss of step 1 of 8 is NaN; nothing has "
                     + "been trained yet, so the base model itself gives this on the training data; check its weights");
         }

@@ -63,6 +63,7 @@ final class TrainingStep {
         String advice = step == 0
                 ? "nothing has been trained yet, so the base model itself gives this on the training data; check its weights"
                 : "training has diverged; try again with a learning_rate below " + rate + ", or with ramp_steps";
-        throw new Problem(Problem.Code.NOT_FINITE, "the " + what + " of step " + (step + 1) + " of " + steps + " is " + value + "; " + advice);
+        throw new Problem(Problem.Code.NOT_FINITE, "the " + what + " of step " + (step + 1) + " of " + steps + " is " + value + "; "
+                + advice);
     }
 }

@@ -79,14 +79,14 @@ public record TuningPlan(TuningParameters parameters, int stepsPerEpoch, int ste
         long square = (long) edge * edge;
         long count = affordable(method.budget(), all, edge);
         if (count < 1) {
-            throw Hyperparameter.refused(String.format(Locale.ROOT, "budget is %s, which is %,d of the model's %,d parameters, and no block "
-                    + "of edge %d (%,d values) fits; raise it to at least %s or set a smaller block_edge", method.budget(),
+            throw Hyperparameter.refused(String.format(Locale.ROOT, "budget is %s, which is %,d of the model's %,d parameters, and no "
+                    + "block of edge %d (%,d values) fits; raise it to at least %s or set a smaller block_edge", plain(method.budget()),
                     (long) (method.budget() * all), all, edge, square, rounded((double) square / all, RoundingMode.CEILING)));
         }
         if (count > grid.size()) {
-            throw Hyperparameter.refused(String.format(Locale.ROOT, "budget is %s, which buys %,d blocks of edge %d, but the targets %s have "
-                    + "%,d in all; lower it to at most %s or name more targets", method.budget(), count, edge, names(method), grid.size(),
-                    rounded((double) grid.size() * square / all, RoundingMode.FLOOR)));
+            throw Hyperparameter.refused(String.format(Locale.ROOT, "budget is %s, which buys %,d blocks of edge %d, but the targets %s "
+                    + "have %,d in all; lower it to at most %s or name more targets", plain(method.budget()), count, edge, names(method),
+                    grid.size(), rounded((double) grid.size() * square / all, RoundingMode.FLOOR)));
         }
         return new Blocks(grid, (int) count);
     }
@@ -143,6 +143,10 @@ public record TuningPlan(TuningParameters parameters, int stepsPerEpoch, int ste
 
     private static String names(TuningMethod.OfBlocks method) {
         return String.join(", ", method.targets().stream().map(target -> target.name().toLowerCase(Locale.ROOT)).toList());
+    }
+
+    private static String plain(double share) {
+        return BigDecimal.valueOf(share).stripTrailingZeros().toPlainString();
     }
 
     private static String rounded(double share, RoundingMode mode) {

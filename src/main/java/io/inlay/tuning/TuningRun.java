@@ -198,7 +198,8 @@ public final class TuningRun {
             for (int token : tokens) {
                 if (token < 0 || token >= vocabulary) {
                     throw new Problem(Problem.Code.INVALID_TRAINING_FILE, which + " example " + (e + 1) + " holds token id " + token
-                            + ", and model " + model.name() + " has ids 0 to " + (vocabulary - 1) + "; encode it with the model's tokenizer");
+                            + ", and model " + model.name() + " has ids 0 to " + (vocabulary - 1)
+                            + "; encode it with the model's tokenizer");
                 }
             }
         }
