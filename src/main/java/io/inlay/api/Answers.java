@@ -5,6 +5,7 @@ import io.inlay.generation.Generation;
 import io.inlay.generation.GenerationEvent;
 import io.inlay.generation.GenerationRequest;
 import io.inlay.generation.ModelCatalog;
+import io.vertx.core.http.HttpServerRequest;
 import jakarta.enterprise.context.ApplicationScoped;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
@@ -16,22 +17,25 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 
 /**
- * Runs a generation and gives its answer, whole or as server-sent events. The waiting thread is a virtual one. Of a stream whose client
- * is gone the next write fails, and the generation is cancelled.
+ * Runs a generation and gives its answer, whole or as server-sent events. The waiting thread is a virtual one. When the client is gone the
+ * generation is cancelled: the connection's end is heard of at once, and a write that fails tells it too.
  */
 @ApplicationScoped
 class Answers {
 
     private final ObjectMapper json;
+    private final HttpServerRequest client;
 
-    Answers(ObjectMapper json) {
+    Answers(ObjectMapper json, HttpServerRequest client) {
         this.json = json;
+        this.client = client;
     }
 
     Response answer(ModelCatalog.Resolved resolved, GenerationRequest request, AnswerShape shape, boolean stream, boolean withUsage) {
         // Holds at most a request's tokens; the engine never waits for a slow reader.
         BlockingQueue<GenerationEvent> events = new LinkedBlockingQueue<>();
         Generation generation = resolved.engine().submit(request, events::add);
+        client.response().closeHandler(_ -> generation.cancel());
         Response.ResponseBuilder response = Response.ok();
         resolved.delta().ifPresent(version -> response.header("inlay-delta-version", version.model())
                 .header("inlay-delta-digest", version.digest()));

@@ -29,11 +29,13 @@ public class CompletionsResource {
     private final ModelCatalog catalog;
     private final Caller caller;
     private final Answers answers;
+    private final AnswerLimits limits;
 
-    CompletionsResource(ModelCatalog catalog, Caller caller, Answers answers) {
+    CompletionsResource(ModelCatalog catalog, Caller caller, Answers answers, AnswerLimits limits) {
         this.catalog = catalog;
         this.caller = caller;
         this.answers = answers;
+        this.limits = limits;
     }
 
     @POST
@@ -41,12 +43,17 @@ public class CompletionsResource {
     @Operation(summary = "Continues a prompt")
     public Response complete(Wire.CompletionRequest body) {
         requireBody(body);
-        requireOne(body.n());
+        requireOne("n", body.n());
+        requireOne("best_of", body.best_of());
+        requireNothing("logprobs", body.logprobs() != null && body.logprobs() > 0);
+        requireNothing("echo", Boolean.TRUE.equals(body.echo()));
+        requireNothing("suffix", body.suffix() != null && !body.suffix().isEmpty());
+        requireNoPenalties(body.frequency_penalty(), body.presence_penalty(), body.logit_bias());
         ModelCatalog.Resolved resolved = catalog.resolve(caller.tenant(), requireModel(body.model()));
         LlamaModel model = resolved.engine().model();
         GenerationRequest request = new GenerationRequest(resolved.delta(), prompt(model, body.prompt()),
                 sampling(body.temperature(), body.top_p(), body.top_k(), body.seed()),
-                body.max_tokens() == null ? COMPLETION_TOKENS : body.max_tokens(), stops(body.stop()));
+                length("max_tokens", body.max_tokens(), COMPLETION_TOKENS), stops(body.stop()));
         return answers.answer(resolved, request, new AnswerShape.Text(body.model()), streams(body.stream()), usage(body.stream_options()));
     }
 
@@ -55,14 +62,20 @@ public class CompletionsResource {
     @Operation(summary = "Answers in a conversation")
     public Response chat(Wire.ChatRequest body) {
         requireBody(body);
-        requireOne(body.n());
+        requireOne("n", body.n());
+        requireNothing("logprobs", Boolean.TRUE.equals(body.logprobs()));
+        requireNothing("tools", body.tools() != null && !body.tools().isEmpty());
+        requireNothing("response_format", body.response_format() != null && !body.response_format().isNull()
+                && !body.response_format().path("type").asText().equals("text"));
+        requireNoPenalties(body.frequency_penalty(), body.presence_penalty(), body.logit_bias());
         ModelCatalog.Resolved resolved = catalog.resolve(caller.tenant(), requireModel(body.model()));
         LlamaModel model = resolved.engine().model();
         int[] prompt = model.tokenizer().encode(model.chatTemplate().render(messages(body.messages()), true), false);
-        Integer limit = body.max_completion_tokens() == null ? body.max_tokens() : body.max_completion_tokens();
+        String field = body.max_completion_tokens() == null ? "max_tokens" : "max_completion_tokens";
+        Integer asked = body.max_completion_tokens() == null ? body.max_tokens() : body.max_completion_tokens();
         GenerationRequest request = new GenerationRequest(resolved.delta(), prompt,
                 sampling(body.temperature(), body.top_p(), body.top_k(), body.seed()),
-                limit == null ? Math.max(1, model.maxContext() - prompt.length) : limit, stops(body.stop()));
+                length(field, asked, Math.max(1, model.maxContext() - prompt.length)), stops(body.stop()));
         return answers.answer(resolved, request, new AnswerShape.Chat(body.model()), streams(body.stream()), usage(body.stream_options()));
     }
 
@@ -79,10 +92,34 @@ public class CompletionsResource {
         return model;
     }
 
-    private static void requireOne(Integer n) {
+    private static void requireOne(String field, Integer n) {
         if (n != null && n != 1) {
-            throw invalid("n is " + n + "; this server gives one answer a request");
+            throw invalid(field + " is " + n + "; this server gives one answer a request");
         }
+    }
+
+    /** What would change the answer is refused rather than ignored. */
+    private static void requireNothing(String field, boolean asked) {
+        if (asked) {
+            throw invalid(field + " is not supported by this server yet; leave it out");
+        }
+    }
+
+    private static void requireNoPenalties(Double frequency, Double presence, JsonNode bias) {
+        requireNothing("frequency_penalty", frequency != null && frequency != 0);
+        requireNothing("presence_penalty", presence != null && presence != 0);
+        requireNothing("logit_bias", bias != null && !bias.isEmpty());
+    }
+
+    /** Tokens that the answer may have; what the request leaves open ends at the server's limit. */
+    private int length(String field, Integer asked, int otherwise) {
+        if (asked == null) {
+            return Math.min(otherwise, limits.maxTokens());
+        }
+        if (asked < 1 || asked > limits.maxTokens()) {
+            throw invalid(field + " is " + asked + "; it must be 1 to " + limits.maxTokens() + " (inlay.generation.max-tokens)");
+        }
+        return asked;
     }
 
     /** A text, or token ids. */
@@ -152,6 +189,9 @@ public class CompletionsResource {
         if (stop != null && stop.isTextual()) {
             stops.add(stop.asText());
         } else if (stop != null && !stop.isNull()) {
+            if (!stop.isArray()) {
+                throw invalid("stop is " + stop + "; it must be a text, or a list of texts");
+            }
             for (JsonNode each : stop) {
                 if (!each.isTextual()) {
                     throw invalid("stop holds " + each + "; it must be a text, or a list of texts");

@@ -11,10 +11,12 @@ import jakarta.ws.rs.POST;
 import jakarta.ws.rs.Path;
 import jakarta.ws.rs.PathParam;
 import jakarta.ws.rs.Produces;
+import jakarta.ws.rs.QueryParam;
 import jakarta.ws.rs.core.MediaType;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
+import java.util.List;
 import org.eclipse.microprofile.openapi.annotations.Operation;
 import org.jboss.resteasy.reactive.RestForm;
 import org.jboss.resteasy.reactive.multipart.FileUpload;
@@ -51,8 +53,10 @@ public class FilesResource {
 
     @GET
     @Operation(summary = "The caller's files")
-    public Wire.ListOf<Wire.File> list() {
-        return Wire.ListOf.of(files.list(caller.tenant()).stream().map(FilesResource::view).toList());
+    public Wire.ListOf<Wire.File> list(@QueryParam("purpose") String purpose, @QueryParam("limit") Integer limit,
+            @QueryParam("after") String after) {
+        List<TrainingFile> all = files.list(caller.tenant()).stream().filter(file -> purpose == null || purpose.equals(file.purpose())).toList();
+        return Paging.page(all, TrainingFile::id, limit, after, FilesResource::view);
     }
 
     @GET

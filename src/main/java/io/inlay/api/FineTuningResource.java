@@ -18,7 +18,6 @@ import jakarta.ws.rs.QueryParam;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Function;
 import org.eclipse.microprofile.openapi.annotations.Operation;
 
 /** Fine-tuning jobs. */
@@ -27,7 +26,6 @@ import org.eclipse.microprofile.openapi.annotations.Operation;
 public class FineTuningResource {
 
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final int PAGE = 20;
 
     private final TuningJobs jobs;
     private final Caller caller;
@@ -72,8 +70,6 @@ public class FineTuningResource {
         if (body.seed() != null) {
             fields.put("seed", body.seed());
         }
-        // OpenAI's knob has no meaning without OpenAI's hidden default.
-        fields.remove("learning_rate_multiplier");
         return fields;
     }
 
@@ -90,7 +86,7 @@ public class FineTuningResource {
     @GET
     @Operation(summary = "The caller's jobs, newest first")
     public Wire.ListOf<Wire.Job> list(@QueryParam("limit") Integer limit, @QueryParam("after") String after) {
-        return page(jobs.list(caller.tenant()), TuningJob::id, limit, after, this::view);
+        return Paging.page(jobs.list(caller.tenant()), TuningJob::id, limit, after, this::view);
     }
 
     @GET
@@ -111,7 +107,7 @@ public class FineTuningResource {
     @Path("/{job}/events")
     @Operation(summary = "What has happened, newest first")
     public Wire.ListOf<Wire.Event> events(@PathParam("job") String id, @QueryParam("limit") Integer limit, @QueryParam("after") String after) {
-        return page(jobs.events(find(id)), JobEvent::id, limit, after, event -> new Wire.Event(event.id(), "fine_tuning.job.event",
+        return Paging.page(jobs.events(find(id)), JobEvent::id, limit, after, event -> new Wire.Event(event.id(), "fine_tuning.job.event",
                 event.createdAt().getEpochSecond(), event.level(), event.message(), event.kind(), event.data().orElse(null)));
     }
 
@@ -134,23 +130,6 @@ public class FineTuningResource {
     private TuningJob find(String id) {
         return jobs.find(caller.tenant(), id).orElseThrow(() -> new Problem(Problem.Code.NOT_FOUND, "there is no fine-tuning job '" + id
                 + "'; GET /v1/fine_tuning/jobs lists yours"));
-    }
-
-    /** OpenAI's paging: at most {@code limit} rows behind the row with id {@code after}. */
-    private static <T, W> Wire.ListOf<W> page(List<T> rows, Function<T, String> id, Integer limit, String after, Function<T, W> view) {
-        int size = limit == null ? PAGE : limit;
-        if (size < 1) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, "limit is " + limit + "; it must be at least 1");
-        }
-        int from = 0;
-        if (after != null) {
-            while (from < rows.size() && !id.apply(rows.get(from)).equals(after)) {
-                from++;
-            }
-            from = Math.min(rows.size(), from + 1);
-        }
-        int to = (int) Math.min(rows.size(), (long) from + size);
-        return new Wire.ListOf<>("list", rows.subList(from, to).stream().map(view).toList(), to < rows.size());
     }
 
     private Wire.Job view(TuningJob job) {

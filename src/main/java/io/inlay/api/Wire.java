@@ -16,12 +16,14 @@ final class Wire {
 
     @JsonIgnoreProperties(ignoreUnknown = true)
     record CompletionRequest(String model, JsonNode prompt, Integer max_tokens, Double temperature, Double top_p, Integer top_k, Long seed,
-            JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n) {
+            JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n, Integer best_of, Integer logprobs, Boolean echo,
+            String suffix, Double frequency_penalty, Double presence_penalty, JsonNode logit_bias) {
     }
 
     @JsonIgnoreProperties(ignoreUnknown = true)
     record ChatRequest(String model, List<Message> messages, Integer max_tokens, Integer max_completion_tokens, Double temperature,
-            Double top_p, Integer top_k, Long seed, JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n) {
+            Double top_p, Integer top_k, Long seed, JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n, Boolean logprobs,
+            JsonNode tools, JsonNode response_format, Double frequency_penalty, Double presence_penalty, JsonNode logit_bias) {
     }
 
     @JsonIgnoreProperties(ignoreUnknown = true)

@@ -9,7 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import javax.sql.DataSource;
 
-/** Plain JDBC with positional arguments; each call is a transaction of its own. */
+/** Plain JDBC with positional arguments. */
 final class Database {
 
     private final DataSource source;
@@ -23,42 +23,85 @@ final class Database {
         T read(ResultSet row) throws SQLException;
     }
 
-    /** Runs one statement; returns the rows that it changed. */
+    /** Statements that belong together. */
+    interface Work<T> {
+        T in(Transaction transaction) throws SQLException;
+    }
+
+    /** Runs one statement as a transaction of its own; returns the rows that it changed. */
     int update(String sql, Object... arguments) {
-        try (Connection connection = source.getConnection(); PreparedStatement statement = prepare(connection, sql, arguments)) {
-            return statement.executeUpdate();
-        } catch (SQLException failure) {
-            throw problem(failure);
-        }
+        return transaction(each -> each.update(sql, arguments));
     }
 
     <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) {
-        try (Connection connection = source.getConnection(); PreparedStatement statement = prepare(connection, sql, arguments);
-                ResultSet rows = statement.executeQuery()) {
-            List<T> found = new ArrayList<>();
-            while (rows.next()) {
-                found.add(reader.read(rows));
+        return transaction(each -> each.query(reader, sql, arguments));
+    }
+
+    /** Runs statements of which all take effect, durably, when this returns, and none when it throws. */
+    <T> T transaction(Work<T> work) {
+        try (Connection connection = source.getConnection()) {
+            connection.setAutoCommit(false);
+            try {
+                T result = work.in(new Transaction(connection));
+                connection.commit();
+                return result;
+            } catch (SQLException | RuntimeException | Error failure) {
+                connection.rollback();
+                throw failure;
+            } finally {
+                connection.setAutoCommit(true);
             }
-            return found;
         } catch (SQLException failure) {
             throw problem(failure);
         }
     }
 
-    private static PreparedStatement prepare(Connection connection, String sql, Object... arguments) throws SQLException {
-        PreparedStatement statement = connection.prepareStatement(sql);
-        try {
-            for (int i = 0; i < arguments.length; i++) {
-                statement.setObject(i + 1, arguments[i]);
+    /** A transaction under way. */
+    static final class Transaction {
+
+        private final Connection connection;
+
+        private Transaction(Connection connection) {
+            this.connection = connection;
+        }
+
+        int update(String sql, Object... arguments) throws SQLException {
+            try (PreparedStatement statement = prepare(sql, arguments)) {
+                return statement.executeUpdate();
             }
-            return statement;
-        } catch (SQLException failure) {
-            statement.close();
-            throw failure;
+        }
+
+        <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) throws SQLException {
+            try (PreparedStatement statement = prepare(sql, arguments); ResultSet rows = statement.executeQuery()) {
+                List<T> found = new ArrayList<>();
+                while (rows.next()) {
+                    found.add(reader.read(rows));
+                }
+                return found;
+            }
+        }
+
+        private PreparedStatement prepare(String sql, Object... arguments) throws SQLException {
+            PreparedStatement statement = connection.prepareStatement(sql);
+            try {
+                for (int i = 0; i < arguments.length; i++) {
+                    statement.setObject(i + 1, arguments[i]);
+                }
+                return statement;
+            } catch (SQLException failure) {
+                statement.close();
+                throw failure;
+            }
         }
     }
 
     private static Problem problem(SQLException failure) {
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+            if (String.valueOf(cause.getMessage()).contains("No space left on device")) {
+                return new Problem(Problem.Code.STORAGE_FULL, "the database cannot write: the disk is full; free space, then try again",
+                        failure);
+            }
+        }
         return new Problem(Problem.Code.STORAGE_FAILED, "the database refused: " + failure.getMessage() + "; check its disk and its URL",
                 failure);
     }

@@ -1,6 +1,7 @@
 package io.inlay.jobs;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
 import io.inlay.model.Projection;
@@ -24,20 +25,19 @@ import java.util.TreeSet;
 public final class Hyperparameters {
 
     /** All fields, with what they mean in {@link TuningParameters} and {@link TuningMethod.Smt}. */
-    public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate",
+    public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
             "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix"));
 
     /** Methods whose result is a delta and can be kept. */
     private static final List<String> METHODS = List.of("smt", "random_blocks");
 
-    /** LLaMA-7B's share in the paper. */
-    private static final double DEFAULT_BUDGET = 0.0084;
-
     private final JsonNode json;
+    private final TuningDefaults defaults;
 
-    private Hyperparameters(JsonNode json) {
+    private Hyperparameters(JsonNode json, TuningDefaults defaults) {
         this.json = json;
+        this.defaults = defaults;
     }
 
     /**
@@ -45,31 +45,27 @@ public final class Hyperparameters {
      *
      * @throws Problem {@code INVALID_HYPERPARAMETERS} naming field, value and what is allowed
      */
-    public static TuningParameters parse(JsonNode json) {
+    public static TuningParameters parse(JsonNode json, TuningDefaults defaults) {
         for (Iterator<String> names = json.fieldNames(); names.hasNext();) {
             String name = names.next();
             if (!FIELDS.contains(name)) {
                 throw refused("hyperparameter '" + name + "' is unknown; there are " + FIELDS);
             }
         }
-        return new Hyperparameters(json).parameters();
+        return new Hyperparameters(json, defaults).parameters();
     }
 
     private TuningParameters parameters() {
         TuningParameters.Builder builder = TuningParameters.of(method());
         LearningRate.Shape shape = choice("schedule", LearningRate.Shape.class, LearningRate.Shape.LINEAR);
-        builder.learningRate(new LearningRate(number("learning_rate", 1e-4), shape, integer("ramp_steps", 0)));
+        double rate = number("learning_rate", defaults.learningRate()) * number("learning_rate_multiplier", 1);
+        builder.learningRate(new LearningRate(rate, shape, integer("ramp_steps", 0)));
         AdamWSettings adamW = AdamWSettings.DEFAULT;
         builder.adamW(new AdamWSettings(number("beta1", adamW.beta1()), number("beta2", adamW.beta2()), number("epsilon", adamW.epsilon()),
                 number("weight_decay", adamW.weightDecay())));
-        if (given("n_epochs")) {
-            builder.epochs(integer("n_epochs", 0));
-        }
+        builder.epochs(integer("n_epochs", defaults.epochs())).batchSize(integer("batch_size", defaults.batchSize()));
         if (given("max_steps")) {
             builder.maxSteps(integer("max_steps", 0));
-        }
-        if (given("batch_size")) {
-            builder.batchSize(integer("batch_size", 0));
         }
         if (given("clip")) {
             builder.clip(number("clip", 0));
@@ -88,10 +84,14 @@ public final class Hyperparameters {
 
     private TuningMethod method() {
         String name = json.path("method").asText("smt");
-        double budget = number("budget", DEFAULT_BUDGET);
+        double budget = number("budget", defaults.budget());
+        if (budget > defaults.maxBudget()) {
+            throw refused("budget is " + budget + "; this server trains at most " + defaults.maxBudget()
+                    + " of a model's parameters in a job (inlay.tuning.max-budget)");
+        }
         OptionalInt edge = given("block_edge") ? OptionalInt.of(integer("block_edge", 0)) : OptionalInt.empty();
         return switch (name) {
-            case "smt" -> new TuningMethod.Smt(budget, edge, targets(), integer("warm_up_steps", 100),
+            case "smt" -> new TuningMethod.Smt(budget, edge, targets(), integer("warm_up_steps", defaults.warmUpSteps()),
                     choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
             case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets());
             default -> throw refused("method is '" + name + "'; supported are " + METHODS);
@@ -157,35 +157,42 @@ public final class Hyperparameters {
 
     private static <E extends Enum<E>> E constant(String field, String name, Class<E> type) {
         for (E each : type.getEnumConstants()) {
-            if (each.name().toLowerCase(Locale.ROOT).equals(name)) {
+            if (wire(each).equals(name)) {
                 return each;
             }
         }
         throw refused(field + " is '" + name + "'; it must be one of "
-                + Arrays.stream(type.getEnumConstants()).map(each -> each.name().toLowerCase(Locale.ROOT)).toList());
+                + Arrays.stream(type.getEnumConstants()).map(each -> wire(each)).toList());
     }
 
-    /** The parameters as a manifest keeps them. */
-    public static void describe(TuningParameters parameters, ObjectNode into) {
-        into.put("method", parameters.method().wire()).put("n_epochs", parameters.epochs()).put("batch_size", parameters.batchSize())
-                .put("learning_rate", parameters.learningRate().peak())
-                .put("schedule", parameters.learningRate().shape().name().toLowerCase(Locale.ROOT))
+    /** The parameters with every default resolved; {@link #parse} makes the same of them again, whatever the defaults are by then. */
+    static ObjectNode describe(TuningParameters parameters) {
+        ObjectNode all = JsonNodeFactory.instance.objectNode().put("method", parameters.method().wire())
+                .put("n_epochs", parameters.epochs()).put("batch_size", parameters.batchSize())
+                .put("learning_rate", parameters.learningRate().peak()).put("schedule", wire(parameters.learningRate().shape()))
                 .put("ramp_steps", parameters.learningRate().rampSteps()).put("beta1", parameters.adamW().beta1())
                 .put("beta2", parameters.adamW().beta2()).put("epsilon", parameters.adamW().epsilon())
                 .put("weight_decay", parameters.adamW().weightDecay()).put("clip", parameters.clip())
                 .put("micro_batch_tokens", parameters.microBatchTokens()).put("seed", parameters.seed());
-        parameters.maxSteps().ifPresent(steps -> into.put("max_steps", steps));
+        parameters.maxSteps().ifPresent(steps -> all.put("max_steps", steps));
+        parameters.evaluateEvery().ifPresent(steps -> all.put("evaluate_every", steps));
         if (parameters.method() instanceof TuningMethod.OfBlocks blocks) {
-            into.put("budget", blocks.budget());
-            blocks.targets().forEach(target -> into.withArray("targets").add(target.name().toLowerCase(Locale.ROOT)));
+            all.put("budget", blocks.budget());
+            blocks.blockEdge().ifPresent(edge -> all.put("block_edge", edge));
+            blocks.targets().forEach(target -> all.withArray("targets").add(wire(target)));
         }
         if (parameters.method() instanceof TuningMethod.Smt smt) {
-            into.put("warm_up_steps", smt.warmUpSteps()).put("score", smt.score().name().toLowerCase(Locale.ROOT));
+            all.put("warm_up_steps", smt.warmUpSteps()).put("score", wire(smt.score()));
             switch (smt.strategy()) {
-                case TuningMethod.Strategy.Global _ -> into.put("strategy", "global");
-                case TuningMethod.Strategy.PerMatrix each -> into.put("strategy", "per_matrix").put("blocks_per_matrix", each.blocks());
+                case TuningMethod.Strategy.Global _ -> all.put("strategy", "global");
+                case TuningMethod.Strategy.PerMatrix each -> all.put("strategy", "per_matrix").put("blocks_per_matrix", each.blocks());
             }
         }
+        return all;
+    }
+
+    private static String wire(Enum<?> constant) {
+        return constant.name().toLowerCase(Locale.ROOT);
     }
 
     private static Problem refused(String message) {

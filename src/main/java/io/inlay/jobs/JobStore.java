@@ -4,16 +4,19 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.inlay.Problem;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
 import javax.sql.DataSource;
 
 /**
- * Jobs and their events in the database. Every change of state is one conditional statement, so that of a runner, a canceller and a
- * second runner after a crash only one wins: a runner's changes carry its attempt number and change nothing once a newer one has begun.
+ * Jobs and their events in the database. Every change of state is one transaction with the event that tells of it. A run's changes carry
+ * the number of its attempt and do nothing once a newer attempt has begun: of a runner, a canceller and a second runner after a crash only
+ * one wins.
  */
 final class JobStore {
 
@@ -25,19 +28,39 @@ final class JobStore {
         this.database = new Database(source);
     }
 
-    void insert(String id, String tenant, JobRequest request) {
+    /** One run of a job. */
+    record Run(TuningJob job, int attempt) {
+
+        String id() {
+            return job.id();
+        }
+    }
+
+    /** What a run that succeeds leaves. */
+    record Publication(String model, long trainedTokens, JsonNode report) {
+    }
+
+    void insert(String id, String tenant, JobRequest request, String message) {
         ObjectNode json = JSON.createObjectNode().put("base", request.base()).put("task", request.task())
                 .put("training_file", request.trainingFile());
         request.validationFile().ifPresent(file -> json.put("validation_file", file));
         json.set("hyperparameters", request.hyperparameters());
-        database.update("insert into tuning_job (id, tenant, request, status, created_at, attempt, cancel_requested) "
-                + "values (?, ?, ?, 'queued', ?, 0, false)", id, tenant, json.toString(), now());
+        database.transaction(each -> {
+            each.update("insert into tuning_job (id, tenant, request, status, created_at, attempt, cancel_requested) "
+                    + "values (?, ?, ?, 'queued', ?, 0, false)", id, tenant, json.toString(), now());
+            return event(each, id, "info", "message", message, null);
+        });
     }
 
     Optional<TuningJob> find(String id) {
-        return database.query(JobStore::read, "select * from tuning_job where id = ?", id).stream().findFirst();
+        return database.transaction(each -> find(each, id, ""));
     }
 
+    private static Optional<TuningJob> find(Database.Transaction transaction, String id, String lock) throws SQLException {
+        return transaction.query(JobStore::read, "select * from tuning_job where id = ?" + lock, id).stream().findFirst();
+    }
+
+    /** A tenant's, newest first. */
     List<TuningJob> list(String tenant) {
         return database.query(JobStore::read, "select * from tuning_job where tenant = ? order by created_at desc, id", tenant);
     }
@@ -47,48 +70,105 @@ final class JobStore {
         return database.query(row -> row.getString("id"), "select id from tuning_job where status in ('queued', 'running') order by created_at");
     }
 
-    /** Begins a run: the attempt's number, or empty when the job has ended or is to be cancelled. */
-    Optional<Integer> begin(String id) {
-        int changed = database.update("update tuning_job set status = 'running', attempt = attempt + 1, started_at = ? "
-                + "where id = ? and status in ('queued', 'running') and cancel_requested = false", now(), id);
-        return changed == 0 ? Optional.empty() : find(id).map(TuningJob::attempt);
+    /** Begins a run; empty when the job has ended, or was to be cancelled, which happens then. */
+    Optional<Run> begin(String id) {
+        return database.transaction(each -> {
+            TuningJob job = find(each, id, " for update").filter(found -> !found.state().ended()).orElse(null);
+            if (job == null) {
+                return Optional.empty();
+            }
+            if (job.cancelRequested()) {
+                cancelled(each, id);
+                return Optional.empty();
+            }
+            int attempt = job.attempt() + 1;
+            each.update("update tuning_job set status = 'running', attempt = ?, started_at = ? where id = ?", attempt, now(), id);
+            if (attempt == 1) {
+                event(each, id, "info", "message", "The job has started", null);
+            } else {
+                event(each, id, "warn", "message", "The server stopped during attempt " + job.attempt()
+                        + "; the job starts again from its beginning", null);
+            }
+            return Optional.of(new Run(job, attempt));
+        });
     }
 
-    /** Whether a run with this number is still the job's, and goes on. */
-    boolean current(String id, int attempt) {
-        return !database.query(row -> row.getInt("attempt"), "select attempt from tuning_job where id = ? and attempt = ? "
-                + "and status = 'running'", id, attempt).isEmpty();
+    /** Whether the run is still the job's, and nobody wants it to end. */
+    boolean wanted(Run run) {
+        return database.transaction(each -> owns(each, run, " and cancel_requested = false"));
     }
 
-    boolean cancelRequested(String id) {
-        return !database.query(row -> row.getString("id"), "select id from tuning_job where id = ? and cancel_requested = true", id).isEmpty();
+    private static boolean owns(Database.Transaction transaction, Run run, String more) throws SQLException {
+        return !transaction.query(row -> row.getString("id"), "select id from tuning_job where id = ? and attempt = ? and status = 'running'"
+                + more, run.id(), run.attempt()).isEmpty();
     }
 
-    boolean succeed(String id, int attempt, String model, long trainedTokens, JsonNode report) {
-        return database.update("update tuning_job set status = 'succeeded', finished_at = ?, tuned_model = ?, trained_tokens = ?, report = ? "
-                + "where id = ? and attempt = ? and status = 'running'", now(), model, trainedTokens, report.toString(), id, attempt) > 0;
+    /**
+     * Publishes and ends the job as succeeded while holding its row: no other attempt begins and no cancellation comes between. Returns
+     * false, and does not publish, when the run is no longer the job's or is to be cancelled.
+     */
+    boolean succeed(Run run, Supplier<Publication> publish) {
+        return database.transaction(each -> {
+            if (!owns(each, run, " and cancel_requested = false for update")) {
+                return false;
+            }
+            Publication published = publish.get();
+            each.update("update tuning_job set status = 'succeeded', finished_at = ?, tuned_model = ?, trained_tokens = ?, report = ? "
+                    + "where id = ?", now(), published.model(), published.trainedTokens(), published.report().toString(), run.id());
+            return event(each, run.id(), "info", "message", "The job has succeeded: " + published.model() + " answers now",
+                    published.report());
+        });
     }
 
-    boolean fail(String id, int attempt, String code, String message) {
-        return database.update("update tuning_job set status = 'failed', finished_at = ?, error_code = ?, error_message = ? "
-                + "where id = ? and attempt = ? and status = 'running'", now(), code, message, id, attempt) > 0;
+    void fail(Run run, Problem problem) {
+        database.transaction(each -> owns(each, run, " for update")
+                && each.update("update tuning_job set status = 'failed', finished_at = ?, error_code = ?, error_message = ? where id = ?", now(),
+                        problem.code().wire(), problem.getMessage(), run.id()) == 1
+                && event(each, run.id(), "error", "message", "The job has failed (" + problem.code().wire() + "): " + problem.getMessage(), null));
     }
 
-    boolean cancelled(String id) {
-        return database.update("update tuning_job set status = 'cancelled', finished_at = ? where id = ? and cancel_requested = true "
-                + "and status in ('queued', 'running')", now(), id) > 0;
+    /** Ends a run that was told to: the job is cancelled if that was asked, and else goes back into the queue. */
+    void letGo(Run run) {
+        database.transaction(each -> {
+            if (owns(each, run, " and cancel_requested = true for update")) {
+                return cancelled(each, run.id());
+            }
+            return owns(each, run, " for update")
+                    && each.update("update tuning_job set status = 'queued' where id = ?", run.id()) == 1
+                    && event(each, run.id(), "warn", "message", "The server is stopping; the job will start again with it", null);
+        });
     }
 
-    /** Asks for the end: a queued job is cancelled at once, a running one by its runner before its next step. */
-    void requestCancel(String id) {
-        database.update("update tuning_job set cancel_requested = true where id = ? and status in ('queued', 'running')", id);
-        database.update("update tuning_job set status = 'cancelled', finished_at = ? where id = ? and status = 'queued'", now(), id);
+    private static boolean cancelled(Database.Transaction transaction, String id) throws SQLException {
+        transaction.update("update tuning_job set status = 'cancelled', finished_at = ?, cancel_requested = true where id = ?", now(), id);
+        return event(transaction, id, "info", "message", "The job was cancelled; nothing was published", null);
     }
 
-    void event(String id, String level, String kind, String message, JsonNode data) {
-        database.update("insert into job_event (job, number, created_at, level, kind, message, data) "
+    /** Asks for the end: a queued job is cancelled at once, a running one by its runner before its next step; false when it has ended. */
+    boolean requestCancel(String id) {
+        return database.transaction(each -> {
+            TuningJob job = find(each, id, " for update").orElseThrow();
+            return switch (job.state()) {
+                case JobState.Queued _ -> cancelled(each, id);
+                case JobState.Running _ -> job.cancelRequested()
+                        || each.update("update tuning_job set cancel_requested = true where id = ?", id) == 1
+                                && event(each, id, "info", "message", "Cancellation was asked for", null);
+                case JobState.Succeeded _, JobState.Failed _, JobState.Cancelled _ -> false;
+            };
+        });
+    }
+
+    /** Adds an event of a run, unless the run is no longer the job's. */
+    void event(Run run, String kind, String message, JsonNode data) {
+        database.transaction(each -> owns(each, run, " for update") && event(each, run.id(), "info", kind, message, data));
+    }
+
+    /** The caller has locked or just inserted the job's row, so that numbers are given out one by one. */
+    private static boolean event(Database.Transaction transaction, String id, String level, String kind, String message, JsonNode data)
+            throws SQLException {
+        return transaction.update("insert into job_event (job, number, created_at, level, kind, message, data) "
                 + "select ?, coalesce(max(number), 0) + 1, ?, ?, ?, ?, ? from job_event where job = ?", id, now(), level, kind, message,
-                data == null ? null : data.toString(), id);
+                data == null ? null : data.toString(), id) == 1;
     }
 
     /** Newest first, as OpenAI lists them. */

@@ -68,35 +68,42 @@ public final class TrainingData {
     public List<TuningExample> read(String name, byte[] content) {
         List<TuningExample> examples = new ArrayList<>();
         List<String> faults = new ArrayList<>();
+        int faulty = 0;
         int number = 0;
-        for (String line : text(name, content).split("\n", -1)) {
-            number++;
-            if (line.isBlank()) {
-                continue;
+        for (int from = 0; from < content.length; number++) {
+            int to = from;
+            while (to < content.length && content[to] != '\n') {
+                to++;
             }
             try {
-                examples.add(example(line));
+                String line = text(content, from, to);
+                if (!line.isBlank()) {
+                    examples.add(example(line));
+                }
             } catch (Fault fault) {
-                faults.add("line " + number + ": " + fault.getMessage());
+                if (faulty++ < ERRORS_SHOWN) {
+                    faults.add("line " + (number + 1) + ": " + fault.getMessage());
+                }
             }
+            from = to + 1;
         }
-        if (!faults.isEmpty()) {
-            String more = faults.size() > ERRORS_SHOWN ? "; and " + (faults.size() - ERRORS_SHOWN) + " more" : "";
-            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " has " + faults.size() + " faulty line"
-                    + (faults.size() == 1 ? "" : "s") + ": " + String.join("; ", faults.subList(0, Math.min(ERRORS_SHOWN, faults.size())))
-                    + more);
+        if (faulty > 0) {
+            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " has " + faulty + " faulty line" + (faulty == 1 ? "" : "s") + ": "
+                    + String.join("; ", faults) + (faulty > ERRORS_SHOWN ? "; and " + (faulty - ERRORS_SHOWN) + " more" : ""));
         }
         if (examples.isEmpty()) {
-            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " has no example; write one JSON object a line");
+            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " is empty: it has no example; write one JSON object a line");
         }
         return examples;
     }
 
-    private static String text(String name, byte[] content) {
+    /** One line; the mark that some editors put at a file's beginning is not part of it. */
+    private static String text(byte[] content, int from, int to) throws Fault {
         try {
-            return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content)).toString();
+            String line = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content, from, to - from)).toString();
+            return from == 0 && line.startsWith("\uFEFF") ? line.substring(1) : line;
         } catch (CharacterCodingException notUtf8) {
-            throw new Problem(Problem.Code.INVALID_TRAINING_FILE, name + " is not UTF-8 text; save it as UTF-8 JSONL", notUtf8);
+            throw new Fault("not UTF-8 text");
         }
     }
 
@@ -126,7 +133,7 @@ public final class TrainingData {
             return join(model.tokenizer().encode(string(json, "prompt"), true), string(json, "completion"));
         }
         if (json.has("instruction") || json.has("output")) {
-            String input = json.path("input").asText("");
+            String input = json.hasNonNull("input") ? string(json, "input") : "";
             String instruction = string(json, "instruction");
             String prompt = input.isEmpty() ? INSTRUCTION.formatted(instruction) : INSTRUCTION_WITH_INPUT.formatted(instruction, input);
             return join(model.tokenizer().encode(prompt, true), string(json, "output"));

@@ -108,9 +108,21 @@ public final class TrainingFiles {
         }
     }
 
-    /** Removes a file; returns whether it was there. Jobs that were accepted with it fail if they have not begun. */
+    /**
+     * Removes a file; returns whether it was there.
+     *
+     * @throws Problem {@code CONFLICT} while a job that has not ended needs it
+     */
     public boolean delete(String tenant, String id) {
-        boolean there = database.update("delete from training_file where tenant = ? and id = ?", tenant, id) > 0;
+        boolean there = database.transaction(each -> {
+            List<String> needing = each.query(row -> row.getString("id"), "select id from tuning_job where tenant = ? "
+                    + "and status in ('queued', 'running') and request like ? order by created_at", tenant, "%\"" + id + "\"%");
+            if (!needing.isEmpty()) {
+                throw new Problem(Problem.Code.CONFLICT, "file " + id + " is needed by job " + needing.getFirst()
+                        + ", which has not ended; cancel the job or wait for its end");
+            }
+            return each.update("delete from training_file where tenant = ? and id = ?", tenant, id) > 0;
+        });
         if (there) {
             try {
                 Files.deleteIfExists(path(tenant, id));

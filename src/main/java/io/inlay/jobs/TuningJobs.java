@@ -26,29 +26,33 @@ public final class TuningJobs implements AutoCloseable {
 
     private static final Pattern TASK = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
     private static final Duration HEARTBEAT = Duration.ofSeconds(3);
+    private static final Duration STOP = Duration.ofSeconds(60);
     private static final int MISSED_HEARTBEATS = 4;
 
     private final JobStore jobs;
     private final TrainingFiles files;
     private final Function<String, LlamaModel> models;
+    private final TuningDefaults defaults;
     private final OneTimeTask<Void> task;
     private final Scheduler scheduler;
     private final JobRunner runner;
 
     /**
      * @param models a base model by name; throws {@code MODEL_NOT_FOUND}
+     * @param defaults what jobs get that do not say, and the most that they may ask for
      * @param workers jobs that run at the same time in this process
      * @param code version of Inlay, for manifests
      */
     public TuningJobs(DataSource source, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, int workers,
-            String code) {
+            TuningDefaults defaults, String code) {
         this.jobs = new JobStore(source);
         this.files = files;
         this.models = models;
-        this.runner = new JobRunner(jobs, files, deltas, models, code);
+        this.defaults = defaults;
+        this.runner = new JobRunner(jobs, files, deltas, models, defaults, code);
         this.task = Tasks.oneTime("tuning").execute((instance, _) -> runner.run(instance.getId()));
         this.scheduler = Scheduler.create(source, task).threads(workers).pollingInterval(Duration.ofSeconds(1)).enableImmediateExecution()
-                .heartbeatInterval(HEARTBEAT).missedHeartbeatsLimit(MISSED_HEARTBEATS).shutdownMaxWait(Duration.ofSeconds(60)).build();
+                .heartbeatInterval(HEARTBEAT).missedHeartbeatsLimit(MISSED_HEARTBEATS).shutdownMaxWait(STOP).build();
     }
 
     /** Takes up jobs, those that an earlier process left included. */
@@ -71,13 +75,19 @@ public final class TuningJobs implements AutoCloseable {
             throw new Problem(Problem.Code.INVALID_REQUEST, "suffix '" + request.task() + "' is no task name; use letters, digits, '.', '_' "
                     + "and '-', 64 at most, beginning with a letter or digit");
         }
-        TuningParameters parameters = Hyperparameters.parse(request.hyperparameters());
+        TuningParameters parameters = Hyperparameters.parse(request.hyperparameters(), defaults);
         List<TuningExample> training = examples(model, tenant, request.trainingFile());
-        request.validationFile().ifPresent(file -> examples(model, tenant, file));
-        TuningPlan.of(model.config(), parameters, training.size());
+        List<TuningExample> validation = request.validationFile().map(file -> examples(model, tenant, file)).orElse(List.of());
+        TuningPlan plan = TuningPlan.of(model.config(), parameters, training.size());
+        if (plan.steps() > defaults.maxSteps()) {
+            throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "the job would take " + plan.steps() + " steps; this server allows "
+                    + defaults.maxSteps() + " (inlay.tuning.max-steps); use fewer epochs, larger batches or max_steps");
+        }
         String id = "ftjob-" + UUID.randomUUID().toString().replace("-", "");
-        jobs.insert(id, tenant, request);
-        jobs.event(id, "info", "message", "Created fine-tuning job " + id + " with " + training.size() + " examples", null);
+        JobRequest resolved = new JobRequest(request.base(), request.task(), request.trainingFile(), request.validationFile(),
+                Hyperparameters.describe(parameters));
+        jobs.insert(id, tenant, resolved, "Created fine-tuning job " + id + ": " + training.size() + " examples to learn from, "
+                + validation.size() + " to validate with");
         scheduler.scheduleIfNotExists(task.instance(id), Instant.now());
         return jobs.find(id).orElseThrow();
     }
@@ -104,11 +114,13 @@ public final class TuningJobs implements AutoCloseable {
      * @throws Problem {@code CONFLICT} when it has ended already
      */
     public TuningJob cancel(TuningJob job) {
-        if (job.state().ended()) {
-            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has " + job.state().wire() + " already; there is nothing to cancel");
+        boolean asked = jobs.requestCancel(job.id());
+        TuningJob now = jobs.find(job.id()).orElseThrow();
+        if (!asked) {
+            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has ended already (" + now.state().wire()
+                    + "); there is nothing to cancel");
         }
-        jobs.requestCancel(job.id());
-        return jobs.find(job.id()).orElseThrow();
+        return now;
     }
 
     /** Newest first. */

@@ -1,12 +1,13 @@
 package io.inlay.server;
 
 import io.inlay.Problem;
+import io.inlay.api.AnswerLimits;
 import io.inlay.api.TenantKeys;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.jobs.TrainingFiles;
+import io.inlay.jobs.TuningDefaults;
 import io.inlay.jobs.TuningJobs;
-
 import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
 import io.inlay.model.LlamaModel;
@@ -43,6 +44,7 @@ import org.slf4j.LoggerFactory;
 public class Composition {
 
     private static final Logger LOG = LoggerFactory.getLogger(Composition.class);
+    private static final String DEMO_TENANT = "demo";
     private static final String DEMO_KEY = "inlay-demo-key";
 
     private final InlayConfig config;
@@ -60,15 +62,17 @@ public class Composition {
     @Produces
     @Singleton
     TenantKeys keys() {
+        if (config.tenants().isEmpty()) {
+            LOG.warn("no tenant is configured: tenant {} with the key {} is in force, for development on your own machine only; set "
+                    + "inlay.tenants.<name>.keys", DEMO_TENANT, DEMO_KEY);
+            return new TenantKeys(Map.of(DEMO_TENANT, List.of(DEMO_KEY)));
+        }
         config.tenants().keySet().forEach(tenant -> {
             if (!tenant.matches("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")) {
                 throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.tenants has a tenant '" + tenant + "'; names are letters, digits, "
-                        + "'.', '_' and '-', 64 at most");
+                        + "'.', '_' and '-', 64 at most, beginning with a letter or digit");
             }
         });
-        if (config.tenants().values().stream().anyMatch(tenant -> tenant.keys().contains(DEMO_KEY))) {
-            LOG.warn("the demonstration key is in force: anyone who reaches this server may use it; set inlay.tenants.<name>.keys");
-        }
         return new TenantKeys(config.tenants().entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey,
                 tenant -> tenant.getValue().keys())));
     }
@@ -78,7 +82,7 @@ public class Composition {
     ModelCatalog catalog(DeltaStore store) {
         Supplier<Engine> engine = new Once<>(() -> {
             Libtorch torch = Libtorch.load();
-            Kernels kernels = CpuKernels.best(config.models().kernels().equals("auto") ? null : config.models().kernels());
+            Kernels kernels = kernels();
             LOG.info("computing with {}, kernels {}", torch.description(), kernels.name());
             return new Engine(torch, kernels);
         });
@@ -111,6 +115,10 @@ public class Composition {
             }
             return value;
         }
+    }
+
+    private Kernels kernels() {
+        return config.models().kernels().equals("auto") ? CpuKernels.best() : CpuKernels.best(config.models().kernels());
     }
 
     private ModelOptions options() {
@@ -153,7 +161,19 @@ public class Composition {
     @Singleton
     TuningJobs jobs(DataSource source, TrainingFiles files, DeltaStore deltas, ModelCatalog catalog,
             @ConfigProperty(name = "quarkus.application.version", defaultValue = "unknown") String version) {
-        return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), version);
+        return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), defaults(), version);
+    }
+
+    private TuningDefaults defaults() {
+        InlayConfig.Tuning tuning = config.tuning();
+        return new TuningDefaults(tuning.budget(), tuning.epochs(), tuning.batchSize(), tuning.learningRate(), tuning.warmUpSteps(),
+                tuning.maxSteps(), tuning.maxBudget());
+    }
+
+    @Produces
+    @Singleton
+    AnswerLimits answerLimits() {
+        return new AnswerLimits(config.generation().maxTokens());
     }
 
     void start(@Observes StartupEvent event, ModelCatalog catalog, TenantKeys keys, TuningJobs jobs) {

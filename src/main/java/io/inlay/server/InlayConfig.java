@@ -26,8 +26,8 @@ public interface InlayConfig {
     Path data();
 
     /**
-     * Who may ask, by name. Names are letters, digits, '.', '_' and '-'. The default, tenant {@code demo} with key
-     * {@code inlay-demo-key}, is for a look around on one's own machine only: the server warns when it is in force.
+     * Who may ask, by name. Names are letters, digits, '.', '_' and '-', 64 at most. Where none is given there is one tenant, {@code demo}
+     * with the key {@code inlay-demo-key}, for a look around on one's own machine only: the server warns of it.
      */
     Map<String, Tenant> tenants();
 
@@ -58,7 +58,7 @@ public interface InlayConfig {
         @WithDefault("0")
         int maxContext();
 
-        /** Implementation of the fused operations: {@code auto}, {@code native}, {@code vector} or {@code scalar}. */
+        /** Implementation of the fused operations: {@code auto} (the fastest that works here), {@code native} or {@code scalar}. */
         @WithDefault("auto")
         String kernels();
     }
@@ -81,6 +81,10 @@ public interface InlayConfig {
         @WithDefault("256")
         int queued();
 
+        /** Longest answer in tokens; a request for more is refused, and one that names no limit in a chat gets this. */
+        @WithDefault("8192")
+        int maxTokens();
+
         /** Bytes of tuned models' blocks to keep in memory beyond use. */
         @WithDefault("1073741824")
         long residentBytes();
@@ -94,11 +98,39 @@ public interface InlayConfig {
         long maxBytes();
     }
 
-    /** Tuning jobs. */
+    /** Tuning jobs: how many, what they get where they ask for nothing, and the most that they may ask for. */
     interface Tuning {
 
         /** Jobs that run at the same time; the others are queued. */
         @WithDefault("1")
         int workers();
+
+        /** Share of a model's parameters to train, where a job has no {@code budget}; the default is LLaMA-7B's of the SMT paper. */
+        @WithDefault("0.0084")
+        double budget();
+
+        /** Passes over the training file, where a job has no {@code n_epochs}. */
+        @WithDefault("3")
+        int epochs();
+
+        /** Examples a step, where a job has no {@code batch_size}. */
+        @WithDefault("16")
+        int batchSize();
+
+        /** Highest learning rate, where a job has no {@code learning_rate}; {@code learning_rate_multiplier} multiplies it. */
+        @WithDefault("0.0001")
+        double learningRate();
+
+        /** Steps that only score blocks, where a job has no {@code warm_up_steps}. */
+        @WithDefault("100")
+        int warmUpSteps();
+
+        /** Training steps that a job may have; one that would have more is refused. */
+        @WithDefault("1000000")
+        int maxSteps();
+
+        /** Share of a model's parameters that a job may train; a larger {@code budget} is refused. */
+        @WithDefault("0.5")
+        double maxBudget();
     }
 }

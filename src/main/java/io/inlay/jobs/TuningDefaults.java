@@ -1,0 +1,12 @@
+package io.inlay.jobs;
+
+/**
+ * What a job gets where it asks for nothing, and the most that it may ask for.
+ *
+ * @param budget share of the model's parameters to train
+ * @param maxSteps training steps that a job may have
+ * @param maxBudget share of the model's parameters that a job may train
+ */
+public record TuningDefaults(double budget, int epochs, int batchSize, double learningRate, int warmUpSteps, int maxSteps,
+        double maxBudget) {
+}
