@@ -1,0 +1,83 @@
+package io.inlay.bench;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+
+/** One side of a comparison as a child process that does a timed segment on command; see tests/bench/peers/peer.py for the protocol. */
+final class PeerProcess implements AutoCloseable {
+
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private final String name;
+    private final Process process;
+    private final BufferedReader answers;
+    private final JsonNode ready;
+
+    /** One timed segment. */
+    record Segment(double seconds, int tokens) {
+    }
+
+    PeerProcess(String name, List<String> command) throws IOException {
+        this.name = name;
+        this.process = new ProcessBuilder(command).redirectError(Path.of("target", "bench-" + name + ".log").toFile()).start();
+        this.answers = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+        this.ready = answer();
+    }
+
+    /** What the process said of itself when it was ready. */
+    JsonNode ready() {
+        return ready;
+    }
+
+    Segment run() {
+        JsonNode answer = ask("run");
+        return new Segment(answer.get("seconds").asDouble(), answer.get("tokens").asInt());
+    }
+
+    /** Peak resident bytes. */
+    long peak() {
+        return ask("peak").get("bytes").asLong();
+    }
+
+    private JsonNode ask(String command) {
+        try {
+            process.getOutputStream().write((command + "\n").getBytes(StandardCharsets.UTF_8));
+            process.getOutputStream().flush();
+            return answer();
+        } catch (IOException failure) {
+            throw new UncheckedIOException(name + " does not answer; see target/bench-" + name + ".log", failure);
+        }
+    }
+
+    /** The next line that is JSON; libraries print what they like. */
+    private JsonNode answer() throws IOException {
+        for (String line = answers.readLine(); line != null; line = answers.readLine()) {
+            if (line.startsWith("{")) {
+                return JSON.readTree(line);
+            }
+        }
+        throw new IOException(name + " ended; see target/bench-" + name + ".log");
+    }
+
+    @Override
+    public void close() {
+        try {
+            process.getOutputStream().write("quit\n".getBytes(StandardCharsets.UTF_8));
+            process.getOutputStream().flush();
+            process.waitFor(5, java.util.concurrent.TimeUnit.SECONDS);
+        } catch (IOException ended) {
+            // It is gone already, which is what closing wants.
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+}

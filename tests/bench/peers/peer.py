@@ -1,0 +1,129 @@
+"""A peer of one comparison: keeps its model loaded and does a timed segment whenever it is told to.
+
+    peer.py MODE CHECKPOINT BATCHES [TRAINED]
+
+MODE is full (plain PyTorch full fine-tuning), lora (PEFT, about TRAINED parameters on q, k and v), decode or prefill (transformers).
+Weights and activations are bf16, attention is PyTorch's scaled dot product. Lines on standard input: `run` does a segment and answers
+{"seconds": ..., "tokens": ...}; `peak` answers {"bytes": ...}, the process's peak resident memory; `quit` ends.
+Training counts useful tokens: prompt and answer, padding not counted, though it is computed here.
+"""
+import json
+import sys
+import time
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.cache_utils import DynamicCache
+
+
+def peak_bytes():
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def padded(sequences):
+    """Right-padded ids, attention mask, and labels with -100 on prompts and padding."""
+    longest = max(len(each["tokens"]) for each in sequences)
+    ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    labels = torch.full_like(ids, -100)
+    for row, each in enumerate(sequences):
+        n = len(each["tokens"])
+        ids[row, :n] = torch.tensor(each["tokens"])
+        mask[row, :n] = 1
+        labels[row, each["prompt"]:n] = ids[row, each["prompt"]:n]
+    return ids, mask, labels, sum(len(each["tokens"]) for each in sequences)
+
+
+def trainer(model, parameters, batches):
+    optimizer = torch.optim.AdamW(parameters, lr=1e-5, betas=(0.9, 0.95), weight_decay=0.0)
+    ready = [padded(batch) for batch in batches]
+    model.train()
+
+    def segment():
+        tokens = 0
+        for ids, mask, labels, useful in ready:
+            optimizer.zero_grad(set_to_none=True)
+            model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            tokens += useful
+        return tokens
+
+    return segment
+
+
+def lora(model, trained):
+    from peft import LoraConfig, get_peft_model
+    per_rank = 0
+    for name, module in model.named_modules():
+        if name.endswith(("q_proj", "k_proj", "v_proj")):
+            per_rank += module.in_features + module.out_features
+    rank = max(1, round(trained / per_rank))
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["q_proj", "k_proj", "v_proj"])
+    # bf16 adapters: PEFT's faster setting; its default keeps adapters in fp32.
+    return get_peft_model(model, config, autocast_adapter_dtype=False)
+
+
+def decoder(model, tokens):
+    prompt = torch.arange(5, 37).unsqueeze(0)
+
+    def segment():
+        cache = DynamicCache()
+        out = model(input_ids=prompt, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        next_id = out.logits[:, -1].argmax(-1, keepdim=True)
+        start = time.perf_counter()
+        for _ in range(tokens):
+            out = model(input_ids=next_id, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            next_id = out.logits[:, -1].argmax(-1, keepdim=True)
+        return tokens, time.perf_counter() - start
+
+    return segment
+
+
+def prefiller(model, length, repeats):
+    prompt = (torch.arange(length) % 1000 + 5).unsqueeze(0)
+
+    def segment():
+        for _ in range(repeats):
+            model(input_ids=prompt, past_key_values=DynamicCache(), use_cache=True, logits_to_keep=1)
+        return length * repeats
+
+    return segment
+
+
+def main():
+    mode, checkpoint, batches = sys.argv[1], sys.argv[2], json.load(open(sys.argv[3]))["batches"]
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16, attn_implementation="sdpa")
+    trained = 0
+    if mode == "full":
+        parameters = list(model.parameters())
+        segment = trainer(model, parameters, batches)
+    elif mode == "lora":
+        model = lora(model, int(sys.argv[4]))
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        segment = trainer(model, parameters, batches)
+    else:
+        torch.set_grad_enabled(False)
+        model.eval()
+        parameters = []
+        segment = decoder(model, 64) if mode == "decode" else prefiller(model, 512, 2)
+    trained = sum(parameter.numel() for parameter in parameters)
+    print(json.dumps({"ready": mode, "trained": trained, "torch": torch.__version__}), flush=True)
+    for line in sys.stdin:
+        command = line.strip()
+        if command == "run":
+            start = time.perf_counter()
+            done = segment()
+            tokens, seconds = done if isinstance(done, tuple) else (done, time.perf_counter() - start)
+            print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
+        elif command == "peak":
+            print(json.dumps({"bytes": peak_bytes()}), flush=True)
+        elif command == "quit":
+            return
+
+
+main()
