@@ -13,10 +13,10 @@ import java.util.List;
  * AdamW over whatever a run trains. Every value has an fp32 master, which starts as the base's, and two fp32 moments; the weight that the
  * model reads is the master rounded to the model's type. At a learning rate of 1e-5 an update vanishes in bf16, hence the masters.
  */
-final class AdamWOptimizer implements AutoCloseable {
+public final class AdamWOptimizer implements AutoCloseable {
 
     /** Something that moves: a gradient and the weight it is for, contiguous, of equally many elements. */
-    record Slot(Tensor gradient, Tensor weight, boolean decays) {
+    public record Slot(Tensor gradient, Tensor weight, boolean decays) {
     }
 
     private record State(Slot slot, Tensor master, Tensor first, Tensor second) {
@@ -28,7 +28,7 @@ final class AdamWOptimizer implements AutoCloseable {
     private final List<State> states;
     private long steps;
 
-    AdamWOptimizer(Libtorch torch, Kernels kernels, AdamWSettings settings, List<Slot> slots) {
+    public AdamWOptimizer(Libtorch torch, Kernels kernels, AdamWSettings settings, List<Slot> slots) {
         this.kernels = kernels;
         this.settings = settings;
         this.scope = new Scope(torch);
@@ -42,18 +42,18 @@ final class AdamWOptimizer implements AutoCloseable {
     }
 
     /** The compact buffer of Sparse Matrix Tuning. */
-    static List<Slot> slots(TrainableBlocks blocks) {
+    public static List<Slot> slots(TrainableBlocks blocks) {
         return List.of(new Slot(blocks.gradients(), blocks.values(), true));
     }
 
     /** Every parameter of a model; norms do not decay. */
-    static List<Slot> slots(TrainableModel model) {
+    public static List<Slot> slots(TrainableModel model) {
         return model.parameters().values().stream()
                 .map(parameter -> new Slot(parameter.gradient(), parameter.weight(), parameter.weight().rank() > 1)).toList();
     }
 
     /** The norm of all gradients as one vector; NaN or infinite when a gradient is. */
-    double gradientNorm() {
+    public double gradientNorm() {
         double sum = 0;
         for (State state : states) {
             sum += kernels.sumOfSquares(state.slot().gradient());
@@ -62,7 +62,7 @@ final class AdamWOptimizer implements AutoCloseable {
     }
 
     /** One step with gradients multiplied by {@code gradientScale}. */
-    void step(double learningRate, double gradientScale) {
+    public void step(double learningRate, double gradientScale) {
         steps++;
         for (State state : states) {
             double decay = state.slot().decays() ? settings.weightDecay() : 0;

@@ -10,7 +10,7 @@ import java.time.Duration;
  * One optimizer step, the same for every method: gradients of the batch's mean loss, summed over parts that fit into memory; a check that
  * loss and gradients are finite; clipping; AdamW.
  */
-final class TrainingStep {
+public final class TrainingStep {
 
     /** PyTorch's clip_grad_norm_ adds this to the norm, so that runs can be compared. */
     private static final double CLIP_MARGIN = 1e-6;
@@ -21,7 +21,7 @@ final class TrainingStep {
     private final double clip;
     private final int microBatchTokens;
 
-    TrainingStep(LlamaTraining training, AdamWOptimizer optimizer, LearningRate learningRate, double clip, int microBatchTokens) {
+    public TrainingStep(LlamaTraining training, AdamWOptimizer optimizer, LearningRate learningRate, double clip, int microBatchTokens) {
         this.training = training;
         this.optimizer = optimizer;
         this.learningRate = learningRate;
@@ -34,7 +34,7 @@ final class TrainingStep {
      *
      * @throws Problem {@code NOT_FINITE}, before any weight has moved
      */
-    StepReport take(int step, int steps, PackedBatch batch) {
+    public StepReport take(int step, int steps, PackedBatch batch) {
         long started = System.nanoTime();
         int targets = batch.targetCount();
         if (targets == 0) {
