@@ -2,6 +2,9 @@ package io.inlay.server.demo.corpus;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
@@ -27,5 +30,14 @@ class CorpusTest {
                 Words.ANIMALS, Words.FOODS, Words.JOBS, Words.MATERIALS, Words.MOODS, Words.SIZES)) {
             assertThat(words).doesNotHaveDuplicates();
         }
+    }
+
+    @Test
+    void the_documents_are_those_on_which_the_committed_weights_were_trained() throws Exception {
+        var sha = MessageDigest.getInstance("SHA-256");
+        for (long index = 0; index < 20_000; index += 10) {
+            sha.update((corpus.document(index) + "\0").getBytes(StandardCharsets.UTF_8));
+        }
+        assertThat(HexFormat.of().formatHex(sha.digest())).isEqualTo("9cbe58a7cf72d18f4ab1cbf48990d8123eef9aac364f14f4b08a895fe3a03e3d");
     }
 }

@@ -1,0 +1,97 @@
+package io.inlay.server.demo;
+
+import io.inlay.Problem;
+import java.io.IOException;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** The packaged server as a child process with a log file; closing it ends the child. */
+final class ServerProcess implements AutoCloseable {
+    private static final int LINES_OF_LOG_TO_SHOW = 25;
+
+    private final Process process;
+    private final URI address;
+    private final Path log;
+
+    private ServerProcess(Process process, URI address, Path log) {
+        this.process = process;
+        this.address = address;
+        this.log = log;
+    }
+
+    /**
+     * Starts {@code jar} in {@code home} with the JVM that runs this program.
+     *
+     * @param settings configuration of the server by its property names; the port is chosen here
+     */
+    static ServerProcess start(Path home, Path jar, List<String> jvmFlags, Map<String, String> settings, Path log) throws IOException {
+        if (!Files.isRegularFile(jar)) {
+            throw new Problem(Problem.Code.UNAVAILABLE, "there is no packaged server at " + jar + "; run ./inlay demo, which builds it");
+        }
+        int port = freePort();
+        var command = new ArrayList<String>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(jvmFlags);
+        command.add("-Dquarkus.http.host=127.0.0.1");
+        command.add("-Dquarkus.http.port=" + port);
+        settings.forEach((name, value) -> command.add("-D" + name + "=" + value));
+        command.add("-jar");
+        command.add(jar.toString());
+        var builder = new ProcessBuilder(command).directory(home.toFile()).redirectErrorStream(true).redirectOutput(log.toFile());
+        builder.redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()));
+        return new ServerProcess(builder.start(), URI.create("http://127.0.0.1:" + port), log);
+    }
+
+    private static int freePort() throws IOException {
+        try (var socket = new ServerSocket(0)) {
+            return socket.getLocalPort();
+        }
+    }
+
+    URI address() {
+        return address;
+    }
+
+    long pid() {
+        return process.pid();
+    }
+
+    /** A server that has ended by itself cannot answer: says so, with the end of its log. */
+    void requireAlive() {
+        if (!process.isAlive()) {
+            throw failure("the server ended with exit code " + process.exitValue());
+        }
+    }
+
+    Problem failure(String what) {
+        return new Problem(Problem.Code.UNAVAILABLE, what + "; the end of its log, " + log + ":\n" + endOfLog());
+    }
+
+    private String endOfLog() {
+        try {
+            var lines = Files.readAllLines(log);
+            return String.join("\n", lines.subList(Math.max(0, lines.size() - LINES_OF_LOG_TO_SHOW), lines.size()));
+        } catch (IOException e) {
+            return "(the log cannot be read: " + e.getMessage() + ")";
+        }
+    }
+
+    @Override
+    public void close() {
+        process.destroy();
+        try {
+            if (!process.waitFor(15, TimeUnit.SECONDS)) {
+                process.destroyForcibly();
+            }
+        } catch (InterruptedException e) {
+            process.destroyForcibly();
+            Thread.currentThread().interrupt();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+package io.inlay.bench;
+
+import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.Kernels;
+import io.inlay.model.CheckpointWriter;
+import io.inlay.model.KvCache;
+import io.inlay.model.LlamaInference;
+import io.inlay.model.LlamaModel;
+import io.inlay.model.ModelOptions;
+import io.inlay.model.WeightOverlay;
+import io.inlay.server.demo.Recipe;
+import io.inlay.server.demo.StockDesk;
+import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.LearningRate;
+import io.inlay.tuning.TuningExample;
+import io.inlay.tuning.TuningListener;
+import io.inlay.tuning.TuningMethod;
+import io.inlay.tuning.TuningOutcome;
+import io.inlay.tuning.TuningParameters;
+import io.inlay.tuning.TuningRun;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalInt;
+
+/**
+ * Sparse Matrix Tuning, random blocks and full fine-tuning on the demonstration's task: held-out accuracy over several seeds, each with
+ * questions, order and selection of its own. All methods get the same examples, steps and batch size, and each its own learning rate,
+ * the best of those that the README of the model lists. {@code ./inlay bench demo-quality [SEEDS]}.
+ */
+public final class DemoQuality {
+    private static final Path BASE = Path.of("model-store/base/inlay-tiny");
+    private static final Recipe RECIPE = Recipe.STOCK_DESK;
+    private static final double FULL_LEARNING_RATE = 5e-4;
+    private static final int HELD_OUT = 200;
+    private static final int LONGEST_ANSWER = 8;
+    /** Points that SMT may lie below full fine-tuning. */
+    private static final double BAR = -2;
+
+    private enum Method {
+        SMT, RANDOM, FULL;
+
+        TuningMethod method() {
+            OptionalInt edge = OptionalInt.of(RECIPE.blockEdge());
+            return switch (this) {
+                case SMT -> new TuningMethod.Smt(RECIPE.budget(), edge, TuningMethod.ATTENTION, RECIPE.warmUpSteps(),
+                        TuningMethod.Score.MEAN_ABS_SUM, new TuningMethod.Strategy.Global());
+                case RANDOM -> new TuningMethod.RandomBlocks(RECIPE.budget(), edge, TuningMethod.ATTENTION);
+                case FULL -> new TuningMethod.FullFineTuning();
+            };
+        }
+
+        double learningRate() {
+            return this == FULL ? FULL_LEARNING_RATE : RECIPE.learningRate();
+        }
+    }
+
+    private final Libtorch torch = Libtorch.load();
+    private final Kernels kernels = CpuKernels.best();
+
+    private DemoQuality() {
+    }
+
+    public static void main(String[] arguments) throws IOException {
+        new DemoQuality().compare(arguments.length > 0 ? Integer.parseInt(arguments[0]) : 5);
+    }
+
+    private void compare(int seeds) throws IOException {
+        double[] means = new double[Method.values().length];
+        try (LlamaModel base = open(BASE)) {
+            System.out.printf(Locale.ROOT, "%s, %,d parameters, %d held-out questions a seed, %d seeds%n", base.name(), base.parameterCount(),
+                    HELD_OUT, seeds);
+            for (int seed = 1; seed <= seeds; seed++) {
+                System.out.printf(Locale.ROOT, "base    seed %d  %5.1f %%%n", seed, accuracy(base, WeightOverlay.none(), seed));
+            }
+            for (Method method : Method.values()) {
+                var accuracies = new ArrayList<Double>();
+                for (int seed = 1; seed <= seeds; seed++) {
+                    long started = System.nanoTime();
+                    accuracies.add(tuned(base, method, seed));
+                    System.out.printf(Locale.ROOT, "%-7s seed %d  %5.1f %%  %.0f s%n", method.name().toLowerCase(Locale.ROOT), seed,
+                            accuracies.getLast(), (System.nanoTime() - started) / 1e9);
+                }
+                means[method.ordinal()] = mean(accuracies);
+                System.out.printf(Locale.ROOT, "%-7s mean %.1f %%, standard deviation %.1f, least %.1f, most %.1f%n",
+                        method.name().toLowerCase(Locale.ROOT), mean(accuracies), deviation(accuracies),
+                        accuracies.stream().min(Double::compare).orElseThrow(), accuracies.stream().max(Double::compare).orElseThrow());
+            }
+        }
+        System.out.printf(Locale.ROOT, "smt minus random blocks: %.2f points%n", means[Method.SMT.ordinal()] - means[Method.RANDOM.ordinal()]);
+        System.out.printf(Locale.ROOT, "BAR demo-quality.smt-minus-full %.2f >= %.0f%n", means[Method.SMT.ordinal()] - means[Method.FULL.ordinal()],
+                BAR);
+    }
+
+    private LlamaModel open(Path folder) {
+        return LlamaModel.open(torch, kernels, folder, ModelOptions.defaults());
+    }
+
+    private double tuned(LlamaModel base, Method method, long seed) throws IOException {
+        var examples = StockDesk.training(seed, RECIPE.examples()).stream().map(question -> example(base, question)).toList();
+        var parameters = TuningParameters.of(method.method()).epochs(RECIPE.epochs()).batchSize(RECIPE.batchSize())
+                .learningRate(LearningRate.linear(method.learningRate())).seed(seed).build();
+        try (Arena arena = Arena.ofConfined()) {
+            TuningOutcome outcome = new TuningRun(base).run(examples, List.of(), parameters, TuningListener.NONE, () -> false, arena);
+            if (method == Method.FULL) {
+                return accuracyOfWhole(outcome, seed);
+            }
+            try (WeightOverlay overlay = WeightOverlay.of(base, outcome.blocks())) {
+                return accuracy(base, overlay, seed);
+            }
+        }
+    }
+
+    /** Full fine-tuning leaves a whole checkpoint, which is opened as a model of its own. */
+    private double accuracyOfWhole(TuningOutcome outcome, long seed) throws IOException {
+        Path folder = Files.createTempDirectory("inlay-full");
+        try {
+            for (String name : List.of("config.json", "tokenizer.json", "tokenizer_config.json")) {
+                Files.copy(BASE.resolve(name), folder.resolve(name), StandardCopyOption.REPLACE_EXISTING);
+            }
+            CheckpointWriter.write(folder.resolve("model.safetensors"), outcome.tensors());
+            try (LlamaModel model = open(folder)) {
+                return accuracy(model, WeightOverlay.none(), seed);
+            }
+        } finally {
+            try (var files = Files.list(folder)) {
+                for (Path file : files.toList()) {
+                    Files.delete(file);
+                }
+            }
+            Files.delete(folder);
+        }
+    }
+
+    private static TuningExample example(LlamaModel model, StockDesk.Question question) {
+        int[] prompt = model.tokenizer().encode(question.prompt(), true);
+        int[] completion = model.tokenizer().encode(question.completion(), false);
+        int[] tokens = new int[prompt.length + completion.length + 1];
+        System.arraycopy(prompt, 0, tokens, 0, prompt.length);
+        System.arraycopy(completion, 0, tokens, prompt.length, completion.length);
+        tokens[tokens.length - 1] = model.tokenizer().eos().iterator().next();
+        return new TuningExample(tokens, prompt.length);
+    }
+
+    /** Percent of the seed's held-out questions that greedy decoding answers to the letter. */
+    private static double accuracy(LlamaModel model, WeightOverlay overlay, long seed) {
+        try (LlamaInference inference = new LlamaInference(model); KvCache cache = inference.cache(model.maxContext())) {
+            long right = StockDesk.heldOut(seed, HELD_OUT).stream()
+                    .filter(question -> question.isAnsweredBy(reply(model, inference, cache, overlay, question.prompt()))).count();
+            return 100.0 * right / HELD_OUT;
+        }
+    }
+
+    private static String reply(LlamaModel model, LlamaInference inference, KvCache cache, WeightOverlay overlay, String prompt) {
+        cache.truncate(0);
+        var ids = new ArrayList<Integer>();
+        float[] logits = inference.prefill(model.tokenizer().encode(prompt, true), cache, overlay);
+        while (ids.size() < LONGEST_ANSWER) {
+            int next = best(logits);
+            if (model.tokenizer().eos().contains(next)) {
+                break;
+            }
+            ids.add(next);
+            logits = inference.decode(next, cache, overlay);
+        }
+        return model.tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray());
+    }
+
+    private static int best(float[] logits) {
+        int best = 0;
+        for (int i = 1; i < logits.length; i++) {
+            if (logits[i] > logits[best]) {
+                best = i;
+            }
+        }
+        return best;
+    }
+
+    private static double mean(List<Double> values) {
+        return values.stream().mapToDouble(Double::doubleValue).average().orElseThrow();
+    }
+
+    private static double deviation(List<Double> values) {
+        double mean = mean(values);
+        return Math.sqrt(values.stream().mapToDouble(value -> (value - mean) * (value - mean)).sum() / Math.max(1, values.size() - 1));
+    }
+}
