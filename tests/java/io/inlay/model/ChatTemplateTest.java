@@ -61,7 +61,8 @@ class ChatTemplateTest {
     @Test
     void dates_are_written_as_python_writes_them() throws IOException {
         for (JsonNode date : golden().get("dates")) {
-            assertThat(ChatTemplate.strftime(date.get(1).asText(), LocalDateTime.parse(date.get(0).asText()))).isEqualTo(date.get(2).asText());
+            LocalDateTime moment = LocalDateTime.parse(date.get(0).asText());
+            assertThat(ChatTemplate.strftime(date.get(1).asText(), moment)).isEqualTo(date.get(2).asText());
         }
         assertThat(ChatTemplate.strftime("100% of %Q %", LocalDateTime.of(2026, 1, 1, 0, 0))).isEqualTo("100% of %Q %");
     }
@@ -102,8 +103,8 @@ class ChatTemplateTest {
         Files.writeString(folder.resolve("chat_template.jinja"),
                 "{% for message in messages if message.role != 'tool' %}{{ message.content }}{% endfor %}");
         assertThatThrownBy(() -> ChatTemplate.open(folder).render(List.of(new ChatMessage("user", "x")), false))
-                .hasMessage("the chat template of model " + folder.getFileName() + " refuses these messages: it has a loop with a condition "
-                        + "in its head (for ... in ... if ...), which Inlay does not know; put an if inside of the loop");
+                .hasMessage("the chat template of model " + folder.getFileName() + " refuses these messages: it has a loop with a "
+                        + "condition in its head (for ... in ... if ...), which Inlay does not know; put an if inside of the loop");
     }
 
     private static JsonNode golden() throws IOException {

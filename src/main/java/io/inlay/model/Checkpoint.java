@@ -1,7 +1,5 @@
 package io.inlay.model;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import io.inlay.Problem;
 import io.inlay.delta.SafetensorsHeader;
 import java.io.IOException;
@@ -72,16 +70,11 @@ public final class Checkpoint implements AutoCloseable {
         Path index = folder.resolve(INDEX);
         if (!Files.isRegularFile(index)) {
             throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, folder + " has neither " + SINGLE + " nor " + INDEX
-                    + "; weights must be safetensors");
-        }
-        JsonNode map;
-        try {
-            map = new ObjectMapper().readTree(index.toFile()).path("weight_map");
-        } catch (IOException malformed) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, index + " is not JSON: " + malformed.getMessage(), malformed);
+                    + "; weights must be safetensors (transformers writes them with model.save_pretrained)");
         }
         Set<String> names = new TreeSet<>();
-        map.forEach(name -> names.add(name.asText()));
+        ConfigFields shards = ConfigFields.read(index).object("weight_map");
+        shards.json().fieldNames().forEachRemaining(tensor -> names.add(shards.text(tensor, "")));
         if (names.isEmpty()) {
             throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, index + " has no weight_map; fetch the file again");
         }
@@ -90,11 +83,13 @@ public final class Checkpoint implements AutoCloseable {
 
     private static Path shard(Path folder, Path index, String name) {
         if (name.isEmpty() || name.contains("/") || name.contains("\\") || name.startsWith(".")) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, index + " names the file '" + name + "', which is not in its own folder");
+            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, index + " names the file '" + name + "', which is no file of its own "
+                    + "folder; fetch the file again from a source that you trust");
         }
         Path file = folder.resolve(name);
         if (!Files.isRegularFile(file)) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, index + " names " + file + ", which is missing; fetch every shard");
+            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, index + " names " + name + ", which is missing; fetch every file of the "
+                    + "model");
         }
         return file;
     }
@@ -104,7 +99,8 @@ public final class Checkpoint implements AutoCloseable {
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
         } catch (IOException failure) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " cannot be mapped: " + failure.getMessage(), failure);
+            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " cannot be mapped: " + failure.getMessage()
+                    + "; check its permissions", failure);
         }
         SafetensorsHeader header = SafetensorsHeader.read(mapped, file.toString(), Problem.Code.CORRUPT_CHECKPOINT);
         for (SafetensorsHeader.Entry entry : header.entries()) {
@@ -113,12 +109,22 @@ public final class Checkpoint implements AutoCloseable {
                 throw new Problem(Problem.Code.UNSUPPORTED_MODEL, file + " has tensor '" + entry.name() + "' of type " + entry.dtype()
                         + "; weights must be BF16, F16 or F32");
             }
-            StoredTensor tensor = new StoredTensor(entry.name(), type, entry.shape(), mapped.asSlice(entry.begin(), entry.bytes()), file);
+            MemorySegment bytes = aligned(mapped.asSlice(entry.begin(), entry.bytes()), type, arena);
+            StoredTensor tensor = new StoredTensor(entry.name(), type, entry.shape(), bytes, file);
             StoredTensor twice = tensors.putIfAbsent(entry.name(), tensor);
             if (twice != null) {
-                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, "tensor '" + entry.name() + "' is in " + twice.file() + " and in " + file);
+                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " has tensor '" + entry.name() + "', which " + twice.file()
+                        + " has too; fetch the model again");
             }
         }
+    }
+
+    /** The bytes themselves, or a copy where an odd header put them across the boundaries of their elements, which kernels rely on. */
+    private static MemorySegment aligned(MemorySegment bytes, StoredType type, Arena arena) {
+        if (bytes.address() % type.dtype().bytes() == 0) {
+            return bytes;
+        }
+        return arena.allocate(bytes.byteSize(), 64).copyFrom(bytes).asReadOnly();
     }
 
     private static Map<String, StoredTensor> checked(Path folder, LlamaConfig config, Map<String, StoredTensor> tensors) {
@@ -127,20 +133,21 @@ public final class Checkpoint implements AutoCloseable {
         for (ParameterShape parameter : config.parameters()) {
             StoredTensor tensor = tensors.get(parameter.name());
             if (tensor == null) {
-                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, folder + " has no tensor '" + parameter.name()
-                        + "', which its config.json asks for; fetch every file of the model");
+                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, folder + " has no tensor '" + parameter.name() + "', for which its "
+                        + "config.json asks in shape " + Arrays.toString(parameter.shape()) + "; fetch every file of the model");
             }
             if (!Arrays.equals(tensor.shape(), parameter.shape())) {
                 throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, tensor.file() + " has tensor '" + parameter.name() + "' of shape "
-                        + Arrays.toString(tensor.shape()) + "; its config.json asks for " + Arrays.toString(parameter.shape()));
+                        + Arrays.toString(tensor.shape()) + ", but its config.json asks for " + Arrays.toString(parameter.shape())
+                        + "; fetch config.json and weights of the same model");
             }
             expected.put(parameter.name(), tensor);
             surplus.remove(parameter.name());
         }
         surplus.removeIf(name -> name.endsWith(".rotary_emb.inv_freq") || (config.tiedEmbeddings() && name.equals(LlamaWeights.HEAD)));
         if (!surplus.isEmpty()) {
-            throw new Problem(Problem.Code.UNSUPPORTED_MODEL, folder + " has tensors that no LLaMA of its config.json has: "
-                    + new TreeSet<>(surplus).stream().limit(5).toList() + "; it is another architecture");
+            throw new Problem(Problem.Code.UNSUPPORTED_MODEL, folder + " has " + surplus.size() + " tensors that no LLaMA of its "
+                    + "config.json has, the first of them '" + new TreeSet<>(surplus).first() + "'; Inlay serves LLaMA 1, 2, 3, 3.1 and 3.2");
         }
         return expected;
     }

@@ -1,12 +1,8 @@
 package io.inlay.model;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import io.inlay.Problem;
 import io.inlay.tensor.DType;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -28,9 +24,13 @@ public record LlamaConfig(int vocabularySize, int hiddenSize, int intermediateSi
         double normEpsilon, int maxPositions, double ropeTheta, RopeScaling ropeScaling, boolean tiedEmbeddings, OptionalInt bos,
         Set<Integer> eos, DType dtype) {
 
-    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final String SUPPORTED = "Inlay serves model_type \"llama\" with architectures [\"LlamaForCausalLM\"] "
+            + "(LLaMA 1, 2, 3, 3.1, 3.2)";
 
     public LlamaConfig {
+        if (heads % keyValueHeads != 0 || headDim % 2 != 0) {
+            throw new IllegalArgumentException(heads + " heads on " + keyValueHeads + " of even dimension " + headDim);
+        }
         eos = Set.copyOf(eos);
     }
 
@@ -40,142 +40,88 @@ public record LlamaConfig(int vocabularySize, int hiddenSize, int intermediateSi
      * @throws Problem {@code CORRUPT_CHECKPOINT} or {@code UNSUPPORTED_MODEL}, naming file and field
      */
     public static LlamaConfig parse(Path folder) {
-        Path file = folder.resolve("config.json");
-        Fields fields = new Fields(file, read(file));
-        fields.requireSupported();
-        int heads = fields.positive("num_attention_heads");
-        int keyValueHeads = fields.has("num_key_value_heads") ? fields.positive("num_key_value_heads") : heads;
+        ConfigFields fields = ConfigFields.read(folder.resolve("config.json"));
+        requireSupported(fields);
         int hidden = fields.positive("hidden_size");
-        int headDim = fields.has("head_dim") ? fields.positive("head_dim") : hidden / heads;
+        int heads = fields.positive("num_attention_heads");
+        int keyValueHeads = fields.positive("num_key_value_heads", heads);
         if (heads % keyValueHeads != 0) {
-            throw fields.unsupported("num_attention_heads is " + heads + ", no multiple of num_key_value_heads " + keyValueHeads);
+            throw fields.unsupported("num_key_value_heads", "num_attention_heads, " + heads + ", must be a multiple of it");
         }
+        int headDim = fields.positive("head_dim", hidden / heads);
         if (headDim % 2 != 0 || (!fields.has("head_dim") && hidden % heads != 0)) {
-            throw fields.unsupported("hidden_size " + hidden + " and num_attention_heads " + heads + " give no even head dimension");
+            throw fields.has("head_dim") ? fields.unsupported("head_dim", "rotary positions need an even one")
+                    : fields.unsupported("hidden_size", "it must be an even multiple of num_attention_heads, " + heads
+                            + ", where there is no head_dim");
         }
+        int maxPositions = fields.positive("max_position_embeddings", 2048);
+        ConfigFields rope = rope(fields);
+        ConfigFields generation = ConfigFields.readIfPresent(folder.resolve("generation_config.json"));
         Set<Integer> eos = new LinkedHashSet<>(fields.ids("eos_token_id"));
-        Path generation = folder.resolve("generation_config.json");
-        if (Files.isRegularFile(generation)) {
-            eos.addAll(new Fields(generation, read(generation)).ids("eos_token_id"));
-        }
-        List<Integer> bos = fields.ids("bos_token_id");
+        eos.addAll(generation.ids("eos_token_id"));
         return new LlamaConfig(fields.positive("vocab_size"), hidden, fields.positive("intermediate_size"),
-                fields.positive("num_hidden_layers"), heads, keyValueHeads, headDim, fields.number("rms_norm_eps", 1e-6),
-                fields.has("max_position_embeddings") ? fields.positive("max_position_embeddings") : 2048, fields.ropeTheta(),
-                fields.ropeScaling(), fields.json().path("tie_word_embeddings").asBoolean(false),
-                bos.isEmpty() ? OptionalInt.empty() : OptionalInt.of(bos.getFirst()), eos, fields.dtype());
+                fields.positive("num_hidden_layers"), heads, keyValueHeads, headDim, fields.number("rms_norm_eps", 1e-6), maxPositions,
+                rope.has("rope_theta") ? rope.number("rope_theta") : fields.number("rope_theta", 10_000), scaling(rope, maxPositions),
+                fields.flag("tie_word_embeddings"), fields.has("bos_token_id") ? fields.id("bos_token_id") : generation.id("bos_token_id"),
+                eos, dtype(fields));
     }
 
-    private static JsonNode read(Path file) {
-        if (!Files.isRegularFile(file)) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " is missing; a model folder is in Hugging Face layout, with "
-                    + "config.json, tokenizer.json and model.safetensors");
+    private static void requireSupported(ConfigFields fields) {
+        if (!fields.text("model_type", "").equals("llama")) {
+            throw fields.unsupported("model_type", SUPPORTED);
         }
-        try {
-            JsonNode json = JSON.readTree(file.toFile());
-            if (!json.isObject()) {
-                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " is not a JSON object; fetch the file again");
+        JsonNode architectures = fields.json().path("architectures");
+        if (!architectures.isMissingNode() && !architectures.isNull() && !architectures.toString().equals("[\"LlamaForCausalLM\"]")) {
+            throw fields.unsupported("architectures", SUPPORTED);
+        }
+        for (String bias : List.of("attention_bias", "mlp_bias")) {
+            if (fields.flag(bias)) {
+                throw fields.unsupported(bias, "Inlay serves LLaMA, whose linears have no bias");
             }
-            return json;
-        } catch (JsonProcessingException malformed) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " is not JSON: " + malformed.getOriginalMessage()
-                    + "; fetch the file again", malformed);
-        } catch (IOException failure) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " cannot be read: " + failure.getMessage(), failure);
+        }
+        if (!fields.text("hidden_act", "silu").equals("silu")) {
+            throw fields.unsupported("hidden_act", "Inlay serves LLaMA, whose activation is silu");
+        }
+        if (fields.has("quantization_config")) {
+            throw fields.unsupported("quantization_config", "Inlay needs the bf16, fp16 or fp32 weights");
         }
     }
 
-    /** Typed access to one file's fields, with refusals that name them. */
-    private record Fields(Path file, JsonNode json) {
+    /** Rope's fields: transformers 5 has all in rope_parameters, 4 the scaling in rope_scaling. */
+    private static ConfigFields rope(ConfigFields fields) {
+        return fields.object(fields.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+    }
 
-        boolean has(String field) {
-            return json.hasNonNull(field);
+    private static RopeScaling scaling(ConfigFields rope, int maxPositions) {
+        if (rope.number("partial_rotary_factor", 1) != 1) {
+            throw rope.unsupported("partial_rotary_factor", "LLaMA rotates whole heads");
         }
+        String field = rope.has("rope_type") ? "rope_type" : "type";
+        return switch (rope.text(field, "default")) {
+            case "default" -> new RopeScaling.None();
+            case "linear" -> new RopeScaling.Linear(rope.number("factor"));
+            case "llama3" -> llama3(rope, maxPositions);
+            default -> throw rope.unsupported(field, "Inlay knows default, linear and llama3");
+        };
+    }
 
-        int positive(String field) {
-            JsonNode value = json.get(field);
-            if (value == null || value.isNull()) {
-                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " has no " + field + "; fetch the file again");
-            }
-            if (!value.isInt() || value.intValue() <= 0) {
-                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " has " + field + " = " + value + "; it must be a positive integer");
-            }
-            return value.intValue();
+    private static RopeScaling llama3(ConfigFields rope, int maxPositions) {
+        double low = rope.number("low_freq_factor");
+        double high = rope.number("high_freq_factor");
+        if (high <= low) {
+            throw rope.wrong("high_freq_factor", "greater than low_freq_factor, " + low);
         }
+        return new RopeScaling.Llama3(rope.number("factor"), low, high, rope.positive("original_max_position_embeddings", maxPositions));
+    }
 
-        double number(String field, double otherwise) {
-            JsonNode value = json.get(field);
-            if (value == null || value.isNull()) {
-                return otherwise;
-            }
-            if (!value.isNumber() || !(value.doubleValue() > 0)) {
-                throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, file + " has " + field + " = " + value + "; it must be a positive number");
-            }
-            return value.doubleValue();
-        }
-
-        List<Integer> ids(String field) {
-            JsonNode value = json.path(field);
-            List<Integer> ids = new ArrayList<>();
-            if (value.isInt()) {
-                ids.add(value.intValue());
-            }
-            value.forEach(each -> ids.add(each.asInt()));
-            return ids;
-        }
-
-        void requireSupported() {
-            String type = json.path("model_type").asText("");
-            if (!type.equals("llama")) {
-                throw unsupported("model_type is '" + type + "'; Inlay serves llama (LLaMA 1, 2, 3, 3.1, 3.2)");
-            }
-            for (String bias : List.of("attention_bias", "mlp_bias")) {
-                if (json.path(bias).asBoolean(false)) {
-                    throw unsupported(bias + " is true; Inlay serves LLaMA, whose linears have no bias");
-                }
-            }
-            String activation = json.path("hidden_act").asText("silu");
-            if (!activation.equals("silu")) {
-                throw unsupported("hidden_act is '" + activation + "'; LLaMA's is silu");
-            }
-            if (has("quantization_config")) {
-                throw unsupported("quantization_config is set; Inlay needs the bf16, fp16 or fp32 weights");
-            }
-        }
-
-        double ropeTheta() {
-            JsonNode parameters = json.path("rope_parameters");
-            if (parameters.hasNonNull("rope_theta")) {
-                return new Fields(file, parameters).number("rope_theta", 10000);
-            }
-            return number("rope_theta", 10000);
-        }
-
-        RopeScaling ropeScaling() {
-            JsonNode scaling = has("rope_parameters") ? json.get("rope_parameters") : json.path("rope_scaling");
-            String type = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
-            Fields fields = new Fields(file, scaling);
-            return switch (type) {
-                case "default" -> new RopeScaling.None();
-                case "linear" -> new RopeScaling.Linear(fields.number("factor", 1));
-                case "llama3" -> new RopeScaling.Llama3(fields.number("factor", 8), fields.number("low_freq_factor", 1),
-                        fields.number("high_freq_factor", 4), fields.positive("original_max_position_embeddings"));
-                default -> throw unsupported("rope type is '" + type + "'; Inlay knows default, linear and llama3");
-            };
-        }
-
-        DType dtype() {
-            String name = json.path("dtype").asText(json.path("torch_dtype").asText("bfloat16"));
-            return switch (name) {
-                case "float32" -> DType.FP32;
-                case "float16" -> DType.FP16;
-                default -> DType.BF16;
-            };
-        }
-
-        Problem unsupported(String what) {
-            return new Problem(Problem.Code.UNSUPPORTED_MODEL, file + ": " + what);
-        }
+    private static DType dtype(ConfigFields fields) {
+        String field = fields.has("dtype") ? "dtype" : "torch_dtype";
+        return switch (fields.text(field, "bfloat16")) {
+            case "float32" -> DType.FP32;
+            case "float16" -> DType.FP16;
+            case "bfloat16" -> DType.BF16;
+            default -> throw fields.unsupported(field, "weights must be bfloat16, float16 or float32");
+        };
     }
 
     /** Every parameter that a checkpoint must have, in the usual order. */

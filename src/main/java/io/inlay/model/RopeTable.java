@@ -35,7 +35,7 @@ final class RopeTable {
             }
             case RopeScaling.Linear linear -> {
                 for (int i = 0; i < half; i++) {
-                    inverse[i] = (float) (inverse[i] / linear.factor());
+                    inverse[i] = inverse[i] / (float) linear.factor();
                 }
             }
             case RopeScaling.Llama3 llama3 -> stretch(inverse, llama3);
@@ -43,18 +43,19 @@ final class RopeTable {
         return inverse;
     }
 
-    /** transformers' {@code _compute_llama3_parameters}. */
+    /** transformers' {@code _compute_llama3_parameters}, in the same single-precision steps. */
     private static void stretch(float[] inverse, RopeScaling.Llama3 scaling) {
-        double longest = scaling.originalPositions() / scaling.lowFrequencyFactor();
-        double shortest = scaling.originalPositions() / scaling.highFrequencyFactor();
+        float factor = (float) scaling.factor();
+        float low = (float) scaling.lowFrequencyFactor();
+        float high = (float) scaling.highFrequencyFactor();
+        float positions = scaling.originalPositions();
         for (int i = 0; i < inverse.length; i++) {
-            double wavelength = 2 * Math.PI / inverse[i];
-            if (wavelength > longest) {
-                inverse[i] = (float) (inverse[i] / scaling.factor());
-            } else if (wavelength >= shortest) {
-                double smooth = (scaling.originalPositions() / wavelength - scaling.lowFrequencyFactor())
-                        / (scaling.highFrequencyFactor() - scaling.lowFrequencyFactor());
-                inverse[i] = (float) ((1 - smooth) * inverse[i] / scaling.factor() + smooth * inverse[i]);
+            float wavelength = 1 / inverse[i] * (float) (2 * Math.PI);
+            if (wavelength > positions / low) {
+                inverse[i] = inverse[i] / factor;
+            } else if (wavelength >= positions / high) {
+                float smooth = (1 / wavelength * positions - low) / (high - low);
+                inverse[i] = (1 - smooth) * inverse[i] / factor + smooth * inverse[i];
             }
         }
     }

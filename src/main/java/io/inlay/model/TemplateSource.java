@@ -20,7 +20,8 @@ import java.util.regex.Pattern;
 final class TemplateSource {
 
     private static final Pattern TOKEN = Pattern.compile("'(?:\\\\.|[^'\\\\])*'|\"(?:\\\\.|[^\"\\\\])*\"|\\w+|\\s+|.", Pattern.DOTALL);
-    private static final Pattern LOOP_CONDITION = Pattern.compile("\\s*for\\b(?:(?!\\belse\\b).)*\\bif\\b(?:(?!\\belse\\b).)*", Pattern.DOTALL);
+    private static final Pattern LOOP_CONDITION = Pattern.compile("\\s*for\\b(?:(?!\\belse\\b).)*\\bif\\b(?:(?!\\belse\\b).)*",
+            Pattern.DOTALL);
     private static final String REFUSAL = "{{ raise_exception('it has a loop with a condition in its head (for ... in ... if ...), which "
             + "Inlay does not know; put an if inside of the loop') }}";
     private static final Pattern NOT_IN = Pattern.compile("\\s+in\\b");
@@ -180,7 +181,8 @@ final class TemplateSource {
             }
             depth += "([{".contains(token) ? 1 : ")]}".contains(token) ? -1 : 0;
             result.append(token);
-            if (token.equals("not") && !before.equals("is") && !NOT_IN.matcher(expression).region(tokens.end(), expression.length()).lookingAt()) {
+            boolean notIn = NOT_IN.matcher(expression).region(tokens.end(), expression.length()).lookingAt();
+            if (token.equals("not") && !before.equals("is") && !notIn) {
                 negations.push(depth);
                 result.append(" (");
             }

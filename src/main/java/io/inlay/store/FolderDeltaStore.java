@@ -59,15 +59,24 @@ public final class FolderDeltaStore implements DeltaStore {
         if (!Files.isDirectory(root)) {
             return;
         }
-        try (Stream<Path> all = Files.walk(root, 4)) {
-            for (Path file : all.filter(each -> each.getFileName().toString().startsWith(TEMPORARY)).toList()) {
-                if (Files.getLastModifiedTime(file).toMillis() < System.currentTimeMillis() - 3_600_000) {
-                    LOG.info("removing {}, left by a publisher that was cut short", file);
-                    Files.deleteIfExists(file);
-                }
+        for (Path tenant : children(root)) {
+            for (Path base : children(tenant)) {
+                children(base).forEach(task -> children(task).forEach(FolderDeltaStore::removeIfLeft));
             }
+        }
+    }
+
+    private static void removeIfLeft(Path file) {
+        try {
+            if (file.getFileName().toString().startsWith(TEMPORARY)
+                    && Files.getLastModifiedTime(file).toMillis() < System.currentTimeMillis() - 3_600_000) {
+                LOG.info("removing {}, left by a publisher that was cut short", file);
+                Files.deleteIfExists(file);
+            }
+        } catch (NoSuchFileException finished) {
+            LOG.debug("{} was another publisher's, who has finished", file);
         } catch (IOException failure) {
-            throw storage("sweeping " + root, failure);
+            throw storage("sweeping " + file, failure);
         }
     }
 
