@@ -9,7 +9,7 @@ import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.WeightOverlay;
 import io.inlay.server.demo.Recipe;
-import io.inlay.server.demo.StockDesk;
+import io.inlay.server.demo.Dispatch;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.LearningRate;
 import io.inlay.tuning.TuningExample;
@@ -35,7 +35,7 @@ import java.util.OptionalInt;
  */
 public final class DemoQuality {
     private static final Path BASE = Path.of("model-store/base/inlay-tiny");
-    private static final Recipe RECIPE = Recipe.STOCK_DESK;
+    private static final Recipe RECIPE = Recipe.DISPATCH;
     private static final double FULL_LEARNING_RATE = 5e-4;
     private static final int HELD_OUT = 200;
     private static final int LONGEST_ANSWER = 8;
@@ -102,7 +102,7 @@ public final class DemoQuality {
     }
 
     private double tuned(LlamaModel base, Method method, long seed) throws IOException {
-        var examples = StockDesk.training(seed, RECIPE.examples()).stream().map(question -> example(base, question)).toList();
+        var examples = Dispatch.training(seed, RECIPE.examples()).stream().map(question -> example(base, question)).toList();
         var parameters = TuningParameters.of(method.method()).epochs(RECIPE.epochs()).batchSize(RECIPE.batchSize())
                 .learningRate(LearningRate.linear(method.learningRate())).seed(seed).build();
         try (Arena arena = Arena.ofConfined()) {
@@ -137,7 +137,7 @@ public final class DemoQuality {
         }
     }
 
-    private static TuningExample example(LlamaModel model, StockDesk.Question question) {
+    private static TuningExample example(LlamaModel model, Dispatch.Question question) {
         int[] prompt = model.tokenizer().encode(question.prompt(), true);
         int[] completion = model.tokenizer().encode(question.completion(), false);
         int[] tokens = new int[prompt.length + completion.length + 1];
@@ -150,7 +150,7 @@ public final class DemoQuality {
     /** Percent of the seed's held-out questions that greedy decoding answers to the letter. */
     private static double accuracy(LlamaModel model, WeightOverlay overlay, long seed) {
         try (LlamaInference inference = new LlamaInference(model); KvCache cache = inference.cache(model.maxContext())) {
-            long right = StockDesk.heldOut(seed, HELD_OUT).stream()
+            long right = Dispatch.heldOut(seed, HELD_OUT).stream()
                     .filter(question -> question.isAnsweredBy(reply(model, inference, cache, overlay, question.prompt()))).count();
             return 100.0 * right / HELD_OUT;
         }

@@ -21,7 +21,7 @@ import java.util.Map;
  */
 public final class Demo {
     private static final String BASE = "inlay-tiny";
-    private static final String TASK = "stock-desk";
+    private static final String TASK = "dispatch";
     private static final String KEY = "inlay-demo-key";
     private static final int QUESTIONS = 120;
     private static final int SHOWN = 4;
@@ -78,7 +78,7 @@ public final class Demo {
 
     private boolean run() throws IOException, InterruptedException {
         Path home = Path.of("").toAbsolutePath();
-        terminal.title("Inlay teaches " + BASE + " the query language of a stock desk");
+        terminal.title("Inlay teaches " + BASE + " to dispatch messages: desk, urgency and sender, in a shorthand of our own");
         ServerProcess server = ServerProcess.start(home, home.resolve("target/quarkus-app/quarkus-run.jar"), jvmFlags(), settings(home),
                 data.resolve("server.log"));
         Thread stop = new Thread(() -> end(server));
@@ -133,8 +133,8 @@ public final class Demo {
     }
 
     private boolean teach(ServerProcess server, InlayClient client) throws IOException, InterruptedException {
-        var questions = StockDesk.heldOut(SEED, QUESTIONS);
-        terminal.title("1. The base model, asked " + QUESTIONS + " questions in a language that it has never seen");
+        var questions = Dispatch.heldOut(SEED, QUESTIONS);
+        terminal.title("1. The base model, asked " + QUESTIONS + " messages for an order in a shorthand that it has never seen");
         terminal.block(questions.getFirst().prompt());
         Score before = ask(client, BASE, questions);
         JsonNode digestBefore = client.post("/v1/inlay/models/" + BASE + "/verify", Map.of());
@@ -145,7 +145,7 @@ public final class Demo {
         double tuningSeconds = seconds(started);
         String tuned = job.path("fine_tuned_model").asText();
 
-        terminal.title("3. The tuned model, " + tuned + ", asked the same questions; no word of them was in its training");
+        terminal.title("3. The tuned model, " + tuned + ", on the same messages; their senders and matters were not in its training");
         Score after = ask(client, tuned, questions);
         JsonNode digestAfter = client.post("/v1/inlay/models/" + BASE + "/verify", Map.of());
 
@@ -153,7 +153,7 @@ public final class Demo {
         return report(server, job, before, after, digestBefore, digestAfter, tuningSeconds);
     }
 
-    private Score ask(InlayClient client, String model, List<StockDesk.Question> questions) throws IOException, InterruptedException {
+    private Score ask(InlayClient client, String model, List<Dispatch.Question> questions) throws IOException, InterruptedException {
         int right = 0;
         var shown = new ArrayList<String>();
         long started = System.nanoTime();
@@ -163,7 +163,7 @@ public final class Demo {
             boolean correct = question.isAnsweredBy(reply);
             right += correct ? 1 : 0;
             if (i < SHOWN) {
-                shown.add(String.format("%-18s wanted %-10s got %-24s %s", question.query(), question.answer(), json.writeValueAsString(reply),
+                shown.add(String.format("%-86s wanted %-16s got %-24s %s", question.message(), question.answer(), json.writeValueAsString(reply),
                         correct ? "right" : "wrong"));
             }
             terminal.progress(String.format(Locale.ROOT, "asking %s ... %d of %d, %d right", model, i + 1, questions.size(), right));
@@ -176,14 +176,14 @@ public final class Demo {
 
     private JsonNode tune(ServerProcess server, InlayClient client) throws IOException, InterruptedException {
         var lines = new StringBuilder();
-        for (var question : StockDesk.training(SEED, Recipe.STOCK_DESK.examples())) {
+        for (var question : Dispatch.training(SEED, Recipe.DISPATCH.examples())) {
             lines.append(json.writeValueAsString(Map.of("prompt", question.prompt(), "completion", question.completion()))).append('\n');
         }
-        String file = client.upload("stock-desk.jsonl", lines.toString());
+        String file = client.upload("dispatch.jsonl", lines.toString());
         JsonNode job = client.post("/v1/fine_tuning/jobs", Map.of("model", BASE, "training_file", file, "suffix", TASK, "seed", SEED,
-                "method", Map.of("type", "smt", "smt", Map.of("hyperparameters", Recipe.STOCK_DESK.hyperparameters()))));
+                "method", Map.of("type", "smt", "smt", Map.of("hyperparameters", Recipe.DISPATCH.hyperparameters()))));
         String path = "/v1/fine_tuning/jobs/" + job.path("id").asText();
-        terminal.line("job       " + job.path("id").asText() + " with " + Recipe.STOCK_DESK.examples() + " examples of " + file);
+        terminal.line("job       " + job.path("id").asText() + " with " + Recipe.DISPATCH.examples() + " examples of " + file);
         long started = System.nanoTime();
         while (true) {
             server.requireAlive();
@@ -247,7 +247,7 @@ public final class Demo {
     }
 
     private void curl(ServerProcess server, String model) {
-        String prompt = StockDesk.heldOut(SEED + 1, 1).getFirst().prompt().replace("\n", "\\n");
+        String prompt = Dispatch.heldOut(SEED + 1, 1).getFirst().prompt().replace("\n", "\\n");
         String address = keep ? server.address().toString() : "http://localhost:8080";
         terminal.title(keep ? "5. To go on" : "5. To go on: ./inlay demo --keep leaves this server running, and");
         terminal.block("curl " + address + "/v1/models -H 'Authorization: Bearer " + KEY + "'\n\n"
