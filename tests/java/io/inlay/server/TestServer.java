@@ -7,16 +7,18 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.ShortBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
  * The server of the API's tests: folders of its own, two tenants, and two small models: {@code small} with random weights, and
- * {@code poisoned}, the same with a NaN in its last norm.
+ * {@code poisoned} with a NaN in its last norm.
  */
 public final class TestServer implements QuarkusTestResourceLifecycleManager {
 
@@ -37,7 +39,7 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
     public Map<String, String> start() {
         try {
             root = Files.createTempDirectory("inlay-server-test");
-            copyModel(root.resolve("base/small"));
+            sharpen(copyModel(root.resolve("base/small")).resolve("model.safetensors"));
             poison(copyModel(root.resolve("base/poisoned")).resolve("model.safetensors"));
         } catch (IOException failure) {
             throw new UncheckedIOException(failure);
@@ -60,13 +62,27 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
 
     /** Writes a bf16 NaN over the first weight of the last norm. */
     public static void poison(Path weights) throws IOException {
-        byte[] bytes = Files.readAllBytes(weights);
-        int header = (int) ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getLong();
-        JsonNode tensors = new ObjectMapper().readTree(new String(bytes, 8, header, StandardCharsets.UTF_8));
-        int at = 8 + header + tensors.path("model.norm.weight").path("data_offsets").path(0).asInt();
-        bytes[at] = (byte) 0xC0;
-        bytes[at + 1] = 0x7F;
-        Files.write(weights, bytes);
+        change(weights, "model.norm.weight", values -> values.put(0, (short) 0x7FC0));
+    }
+
+    /** Makes the embedding 8 times as large: as it is, no logit of the model can get far from 0, and it could not learn an answer. */
+    private static void sharpen(Path weights) throws IOException {
+        change(weights, "model.embed_tokens.weight", values -> {
+            for (int i = 0; i < values.capacity(); i++) {
+                if ((values.get(i) & 0x7F80) != 0) {
+                    values.put(i, (short) (values.get(i) + (3 << 7)));
+                }
+            }
+        });
+    }
+
+    private static void change(Path weights, String tensor, Consumer<ShortBuffer> change) throws IOException {
+        ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(weights)).order(ByteOrder.LITTLE_ENDIAN);
+        int header = (int) bytes.getLong(0);
+        JsonNode offsets = new ObjectMapper().readTree(new String(bytes.array(), 8, header, StandardCharsets.UTF_8)).path(tensor).path("data_offsets");
+        int from = offsets.path(0).asInt();
+        change.accept(bytes.slice(8 + header + from, offsets.path(1).asInt() - from).order(ByteOrder.LITTLE_ENDIAN).asShortBuffer());
+        Files.write(weights, bytes.array());
     }
 
     @Override

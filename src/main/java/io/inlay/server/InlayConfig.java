@@ -58,7 +58,7 @@ public interface InlayConfig {
         @WithDefault("0")
         int maxContext();
 
-        /** Implementation of the fused operations: {@code auto} (the fastest that works here), {@code native} or {@code scalar}. */
+        /** Implementation of the fused operations: {@code native}, {@code vector} or {@code scalar}; {@code auto} is the fastest here. */
         @WithDefault("auto")
         String kernels();
     }
