@@ -59,7 +59,8 @@ class FineTuningTest {
         assertThat(accepted.statusCode()).as(accepted.asString()).isEqualTo(200);
         JsonPath job = accepted.jsonPath();
         assertThat(job.getString("object")).isEqualTo("fine_tuning.job");
-        assertThat(job.getString("status")).isEqualTo("queued");
+        // A worker may be quicker than the answer.
+        assertThat(job.getString("status")).isIn("queued", "running");
         assertThat(job.getString("method.type")).isEqualTo("smt");
         assertThat(job.getInt("seed")).isEqualTo(5);
         assertThat(job.getString("fine_tuned_model")).isNull();

@@ -148,7 +148,7 @@ class GenerationTest {
         Response answer = json(alice(), with(COMPLETION, "prompt", java.util.Collections.nCopies(TestServer.CONTEXT, 10))).post("/v1/completions");
         assertThat(answer.statusCode()).isEqualTo(400);
         assertThat(Api.error(answer, "code")).isEqualTo("context_length_exceeded");
-        assertThat(Api.error(answer, "message")).contains("the prompt has 128 tokens", "reads 128");
+        assertThat(Api.error(answer, "message")).contains("the prompt has 128 tokens", "takes 128");
     }
 
     @ParameterizedTest
@@ -161,7 +161,7 @@ class GenerationTest {
             "{\"model\": \"small\", \"prompt\": \"x\", \"stream_options\": 3} | field 'stream_options'",
             "{\"model\": \"small\", \"prompt\": \"x\", \"max_tokens\": 0} | max_tokens is 0; it must be 1 to",
             "{\"model\": \"small\", \"prompt\": \"x\", \"temperature\": -1} | temperature is -1.0; it must be",
-            "{\"model\": \"small\", \"prompt\": \"x\", \"top_p\": 0} | top_p is 0.0; it must be",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"top_p\": 1.5} | top_p is 1.5; it must be",
             "{\"model\": \"small\", \"prompt\": \"x\", \"stop\": 5} | stop is 5; it must be a text",
             "{\"model\": \"small\", \"prompt\": \"x\", \"n\": 2} | n is 2; this server gives one answer",
             "{\"model\": \"small\", \"prompt\": \"x\", \"echo\": true} | echo is not supported",

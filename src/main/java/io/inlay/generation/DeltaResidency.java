@@ -1,46 +1,74 @@
 package io.inlay.generation;
 
 import io.inlay.Problem;
+import io.inlay.delta.TensorBlocks;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.store.LoadedDelta;
+import io.inlay.tensor.DType;
 import java.lang.foreign.Arena;
+import java.util.ArrayDeque;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 
 /**
- * Deltas of one model in memory: decoded on demand, each once however many ask for it at the same time, kept while anyone uses them, and
- * then by last use within a budget of bytes. Thread-safe.
+ * Deltas of one model in memory, within a budget of bytes: decoded on demand, each once however many ask for it at the same time, never
+ * freed while anyone uses it, otherwise the least recently used first. When all that is resident is in use, the next load waits for its
+ * turn. Loads run on threads of their own. Thread-safe.
  */
 public final class DeltaResidency implements AutoCloseable {
 
     private final LlamaModel model;
     private final DeltaStore store;
     private final long budget;
-    private final Map<String, Resident> residents = new LinkedHashMap<>(16, 0.75f, true);
+    /** Resident or on the way, the least recently used first. */
+    private final Map<Key, Resident> residents = new LinkedHashMap<>(16, 0.75f, true);
+    /** Loads that wait for room, in the order in which they get it. */
+    private final Queue<Resident> queue = new ArrayDeque<>();
     private long bytes;
     private long hits;
     private long loads;
+    private int loading;
+    private boolean closed;
 
-    /** A delta in memory, or on its way there. Guarded by the residency's lock. */
-    private static final class Resident {
-        private final CompletableFuture<Loaded> loaded = new CompletableFuture<>();
-        private int leases;
-    }
+    /** The tenant belongs to it: a file's claim of a digest is only proven by decoding it, so equal digests of others prove nothing. */
+    private record Key(String tenant, String base, String task, int number, String digest) {
 
-    private record Loaded(Arena arena, WeightOverlay overlay) {
-
-        void free() {
-            overlay.close();
-            arena.close();
+        static Key of(DeltaVersion version) {
+            return new Key(version.tenant(), version.base(), version.task(), version.number(), version.digest());
         }
     }
 
-    /** The right to use an overlay; it stays in memory until closed. */
+    /** A delta in memory, or on its way there; all but the future is guarded by the residency's lock. */
+    private static final class Resident {
+        private final Key key;
+        private final DeltaVersion version;
+        private final long bytes;
+        private final CompletableFuture<WeightOverlay> loaded = new CompletableFuture<>();
+        private Arena arena;
+        private int users;
+
+        private Resident(Key key, DeltaVersion version, long bytes) {
+            this.key = key;
+            this.version = version;
+            this.bytes = bytes;
+        }
+
+        private boolean idle() {
+            return users == 0 && arena != null;
+        }
+
+        private void free() {
+            loaded.join().close();
+            arena.close();
+            arena = null;
+        }
+    }
+
+    /** The right to use an overlay; it stays in memory until the lease is closed. Closing twice is harmless. */
     public interface Lease extends AutoCloseable {
 
         WeightOverlay overlay();
@@ -49,12 +77,17 @@ public final class DeltaResidency implements AutoCloseable {
         void close();
     }
 
-    /** What is in memory. */
+    /**
+     * What is in memory, and what was asked for so far.
+     *
+     * @param bytes of block values, room for loads under way included
+     * @param hits requests for what was resident or on its way
+     */
     public record Figures(int resident, long bytes, long hits, long loads) {
     }
 
     /**
-     * @param budget bytes of blocks to keep beyond use; what is in use may exceed it
+     * @param budget bytes of block values in memory at most
      */
     public DeltaResidency(LlamaModel model, DeltaStore store, long budget) {
         this.model = model;
@@ -62,66 +95,145 @@ public final class DeltaResidency implements AutoCloseable {
         this.budget = budget;
     }
 
-    /** A lease of the version, complete once it is in memory; fails with a {@link Problem}. Loading runs on a thread of its own. */
+    /**
+     * A lease of the version, complete once it is in memory. Cancelling the future before that gives up the claim. It fails with a
+     * {@link Problem}: the store's, or {@code UNAVAILABLE} for a delta that is larger than the budget.
+     */
     public CompletableFuture<Lease> acquire(DeltaVersion version) {
-        String key = version.model() + " " + version.tenant() + " " + version.digest();
-        Resident resident;
-        boolean first = false;
-        synchronized (this) {
-            resident = residents.get(key);
-            if (resident == null) {
-                resident = new Resident();
-                residents.put(key, resident);
-                loads++;
-                first = true;
-            } else {
-                hits++;
+        Resident resident = claim(version);
+        CompletableFuture<Lease> lease = new CompletableFuture<>();
+        lease.whenComplete((_, _) -> {
+            if (lease.isCancelled()) {
+                release(resident);
             }
-            resident.leases++;
-        }
-        Resident found = resident;
-        if (first) {
-            Thread.ofVirtual().name("load " + version.model()).start(() -> load(key, found, version));
-        }
-        return found.loaded.handle((loaded, failure) -> {
-            if (failure != null) {
-                release(found);
-                throw new CompletionException(problem(version, failure));
-            }
-            return new HeldLease(found, loaded.overlay());
         });
+        resident.loaded.whenComplete((overlay, failure) -> {
+            if (failure == null) {
+                lease.complete(new CountedLease(resident, overlay));
+            } else {
+                lease.completeExceptionally(failure);
+            }
+        });
+        return lease;
     }
 
-    private static Problem problem(DeltaVersion version, Throwable failure) {
-        Throwable cause = failure instanceof CompletionException wrapped ? wrapped.getCause() : failure;
-        return cause instanceof Problem problem ? problem
-                : new Problem(Problem.Code.INTERNAL, version.model() + " could not be loaded: " + cause, cause);
+    private synchronized Resident claim(DeltaVersion version) {
+        if (closed) {
+            throw new Problem(Problem.Code.UNAVAILABLE, "the server is stopping; ask another one, or again later");
+        }
+        Key key = Key.of(version);
+        Resident resident = residents.get(key);
+        if (resident != null) {
+            hits++;
+        } else {
+            resident = new Resident(key, version, Math.multiplyExact(version.manifest().values(), model.dtype().bytes()));
+            residents.put(key, resident);
+            queue.add(resident);
+            loads++;
+            loading++;
+            Resident first = resident;
+            Thread.ofVirtual().name("load " + version.model()).start(() -> load(first));
+        }
+        resident.users++;
+        return resident;
     }
 
-    private void load(String key, Resident resident, DeltaVersion version) {
+    private void load(Resident resident) {
         Arena arena = Arena.ofShared();
         try {
-            LoadedDelta delta = store.load(version, model.fingerprint(), model, arena);
-            WeightOverlay overlay = WeightOverlay.of(model, delta.blocks());
-            synchronized (this) {
-                bytes += overlay.bytes();
+            awaitRoom(resident);
+            try {
+                WeightOverlay overlay = decode(resident, arena);
+                synchronized (this) {
+                    resident.arena = arena;
+                }
+                resident.loaded.complete(overlay);
+            } catch (Throwable failure) {
+                synchronized (this) {
+                    bytes -= resident.bytes;
+                }
+                throw failure;
             }
-            resident.loaded.complete(new Loaded(arena, overlay));
         } catch (Throwable failure) {
             arena.close();
             synchronized (this) {
-                residents.remove(key, resident);
+                residents.remove(resident.key, resident);
             }
-            resident.loaded.completeExceptionally(failure);
+            resident.loaded.completeExceptionally(failure instanceof Problem problem ? problem : new Problem(Problem.Code.INTERNAL,
+                    resident.version.model() + " could not be loaded: " + failure, failure));
+        } finally {
+            synchronized (this) {
+                loading--;
+                notifyAll();
+            }
         }
     }
 
-    private final class HeldLease implements Lease {
+    /** Waits until this load is the first in line and its bytes are free, and takes them. */
+    private synchronized void awaitRoom(Resident resident) throws InterruptedException {
+        try {
+            if (resident.bytes > budget) {
+                throw new Problem(Problem.Code.UNAVAILABLE, resident.version.model() + " takes " + resident.bytes
+                        + " bytes in memory, more than the " + budget + " for all deltas together; raise the budget for deltas");
+            }
+            while (true) {
+                if (closed || resident.users == 0) {
+                    residents.remove(resident.key, resident);
+                    throw new Problem(Problem.Code.UNAVAILABLE, resident.version.model() + " was not loaded: "
+                            + (closed ? "the server is stopping; ask another one, or again later" : "nobody waits for it any more"));
+                }
+                if (queue.peek() == resident && makeRoom(resident.bytes)) {
+                    bytes += resident.bytes;
+                    return;
+                }
+                wait();
+            }
+        } finally {
+            queue.remove(resident);
+            notifyAll();
+        }
+    }
+
+    private boolean makeRoom(long needed) {
+        var oldest = residents.values().iterator();
+        while (bytes + needed > budget && oldest.hasNext()) {
+            Resident candidate = oldest.next();
+            if (candidate.idle()) {
+                oldest.remove();
+                bytes -= candidate.bytes;
+                candidate.free();
+            }
+        }
+        return bytes + needed <= budget;
+    }
+
+    private WeightOverlay decode(Resident resident, Arena arena) {
+        if (model.dtype() == DType.BF16) {
+            return overlay(resident, arena);
+        }
+        // The overlay of a model in another type holds converted copies, so the decoded blocks can go at once.
+        try (Arena decoded = Arena.ofShared()) {
+            return overlay(resident, decoded);
+        }
+    }
+
+    private WeightOverlay overlay(Resident resident, Arena arena) {
+        DeltaVersion version = resident.version;
+        var blocks = store.load(version, model.fingerprint(), model, arena).blocks();
+        long values = blocks.stream().mapToLong(TensorBlocks::count).sum();
+        if (values != version.manifest().values()) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, version.model() + " has " + values + " values, its manifest says "
+                    + version.manifest().values() + "; the file is damaged, restore it from a copy");
+        }
+        return WeightOverlay.of(model, blocks);
+    }
+
+    private final class CountedLease implements Lease {
         private final Resident resident;
         private final WeightOverlay overlay;
-        private boolean closed;
+        private boolean ended;
 
-        private HeldLease(Resident resident, WeightOverlay overlay) {
+        private CountedLease(Resident resident, WeightOverlay overlay) {
             this.resident = resident;
             this.overlay = overlay;
         }
@@ -134,45 +246,50 @@ public final class DeltaResidency implements AutoCloseable {
         @Override
         public void close() {
             synchronized (DeltaResidency.this) {
-                if (closed) {
+                if (ended) {
                     return;
                 }
-                closed = true;
+                ended = true;
             }
             release(resident);
         }
     }
 
     private synchronized void release(Resident resident) {
-        resident.leases--;
-        var oldest = residents.values().iterator();
-        while (bytes > budget && oldest.hasNext()) {
-            Resident candidate = oldest.next();
-            if (candidate.leases == 0 && candidate.loaded.isDone() && !candidate.loaded.isCompletedExceptionally()) {
-                oldest.remove();
-                Loaded loaded = candidate.loaded.join();
-                bytes -= loaded.overlay().bytes();
-                loaded.free();
-            }
+        resident.users--;
+        if (closed && resident.idle()) {
+            free(resident);
         }
+        notifyAll();
+    }
+
+    private void free(Resident resident) {
+        residents.remove(resident.key, resident);
+        bytes -= resident.bytes;
+        resident.free();
     }
 
     public synchronized Figures figures() {
-        return new Figures(residents.size(), bytes, hits, loads);
+        int resident = (int) residents.values().stream().filter(each -> each.arena != null).count();
+        return new Figures(resident, bytes, hits, loads);
     }
 
-    /** Frees all deltas; no lease may be open. */
+    /** Waits for loads under way and frees what nobody uses; what is in use is freed when its last lease is closed. */
     @Override
     public synchronized void close() {
-        for (Resident resident : residents.values()) {
-            if (resident.leases > 0) {
-                throw new IllegalStateException("a delta is still in use; close its leases first");
-            }
-            if (resident.loaded.isDone() && !resident.loaded.isCompletedExceptionally()) {
-                resident.loaded.join().free();
+        closed = true;
+        notifyAll();
+        boolean interrupted = false;
+        while (loading > 0) {
+            try {
+                wait();
+            } catch (InterruptedException later) {
+                interrupted = true;
             }
         }
-        residents.clear();
-        bytes = 0;
+        residents.values().stream().filter(Resident::idle).toList().forEach(this::free);
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
     }
 }

@@ -1,36 +1,37 @@
 package io.inlay.generation;
 
 import io.inlay.Problem;
-import io.inlay.model.KvCache;
-import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
-import io.inlay.model.TextStream;
-import io.inlay.model.WeightOverlay;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
+import java.util.Queue;
 import java.util.function.Consumer;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
- * Runs the generations of one model on one thread, a step of each in turn: a prompt's prefill is a step, every further token is one. All
- * share the base; each brings its own delta. This is where batching will live: the loop already sees all running requests between steps.
+ * Runs the generations of one model on one thread, which gives each its turn: at most one prompt is taken in, then each generation under
+ * way makes one token. All share the base; each brings its own delta. This is the seam for batching: a turn sees all that could go into
+ * one pass.
+ *
+ * <p>Of the requests beyond {@link Limits#concurrent} none holds memory: a delta is asked for when its request's turn has come.
  */
 public final class GenerationEngine implements AutoCloseable {
 
-    private static final Logger LOG = LoggerFactory.getLogger(GenerationEngine.class);
-
     private final LlamaModel model;
-    private final LlamaInference inference;
+    private final Sequences sequences;
     private final DeltaResidency residency;
     private final Limits limits;
     private final Thread thread;
-    private final ArrayDeque<Running> waiting = new ArrayDeque<>();
-    private int admitted;
+    private final Queue<RunningGeneration> waiting = new ArrayDeque<>();
+    /** Touched by the engine's thread only. */
+    private final List<RunningGeneration> active = new ArrayList<>();
+    private int underWay;
+    private boolean news;
+    private boolean draining;
     private boolean closing;
+    private long tokens;
+    private volatile long cacheBytes;
 
     /**
      * @param concurrent generations that take turns
@@ -45,9 +46,25 @@ public final class GenerationEngine implements AutoCloseable {
         }
     }
 
+    /**
+     * The engine's state.
+     *
+     * @param underWay generations that take turns
+     * @param waiting generations that wait for a place
+     * @param cacheBytes of keys and values of those under way
+     * @param tokens drawn since the start
+     */
+    public record Figures(int underWay, int waiting, long cacheBytes, long tokens) {
+    }
+
+    /** Closes neither model nor residency. */
     public GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits) {
+        this(model, residency, limits, new LlamaSequences(model));
+    }
+
+    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Sequences sequences) {
         this.model = model;
-        this.inference = new LlamaInference(model);
+        this.sequences = sequences;
         this.residency = residency;
         this.limits = limits;
         this.thread = Thread.ofPlatform().name("generation " + model.name()).daemon().start(this::loop);
@@ -59,198 +76,171 @@ public final class GenerationEngine implements AutoCloseable {
 
     /** Generations that were accepted and have not ended. */
     public synchronized int load() {
-        return admitted;
+        return underWay + waiting.size();
+    }
+
+    public synchronized Figures figures() {
+        return new Figures(underWay, waiting.size(), cacheBytes, tokens);
     }
 
     /**
-     * Accepts a request; events reach the listener on the engine's thread, so it must not block. A listener that throws cancels its own
+     * Accepts a request. Events reach the listener on the engine's thread, so it must not block. A listener that throws cancels its own
      * request.
      *
-     * @throws Problem {@code CONTEXT_LENGTH_EXCEEDED} or {@code OVERLOADED}; nothing is queued then
+     * @throws Problem {@code CONTEXT_LENGTH_EXCEEDED}, {@code INVALID_REQUEST}, {@code OVERLOADED} or {@code UNAVAILABLE}; nothing is
+     *         queued then, and the listener hears nothing
      */
     public Generation submit(GenerationRequest request, Consumer<GenerationEvent> listener) {
-        if (request.prompt().length >= model.maxContext()) {
-            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + request.prompt().length + " tokens; model "
-                    + model.name() + " reads " + model.maxContext() + ", the answer included; shorten the prompt");
-        }
-        Running running = new Running(request, listener);
+        requireFitting(request.prompt());
+        RunningGeneration running = new RunningGeneration(model, request, listener, this::wake);
         synchronized (this) {
-            if (closing) {
-                throw new Problem(Problem.Code.UNAVAILABLE, "the server is stopping; try another or try again later");
+            if (draining || closing) {
+                throw new Problem(Problem.Code.UNAVAILABLE, "the server is stopping; ask another one, or again later");
             }
-            if (admitted >= limits.concurrent() + limits.queued()) {
-                throw new Problem(Problem.Code.OVERLOADED, admitted + " generations are running or queued, the most that are taken; "
-                        + "try again later");
+            if (load() >= limits.concurrent() + limits.queued()) {
+                throw new Problem(Problem.Code.OVERLOADED, load() + " requests to model " + model.name()
+                        + " are being answered or waiting, which is the most that are accepted; try again later");
             }
-            admitted++;
+            waiting.add(running);
+            wake();
         }
-        lease(request).whenComplete((lease, failure) -> {
-            running.lease = lease;
-            running.failure = failure;
-            synchronized (this) {
-                waiting.add(running);
-                notifyAll();
-            }
-        });
-        return () -> {
-            running.cancelled = true;
-            synchronized (this) {
-                notifyAll();
-            }
-        };
+        return running;
     }
 
-    private CompletableFuture<DeltaResidency.Lease> lease(GenerationRequest request) {
-        return request.delta().map(residency::acquire).orElseGet(() -> CompletableFuture.completedFuture(null));
+    private void requireFitting(int[] prompt) {
+        if (prompt.length >= model.maxContext()) {
+            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length + " tokens; model " + model.name()
+                    + " takes " + model.maxContext() + ", the answer's included; shorten the prompt");
+        }
+        for (int token : prompt) {
+            if (token < 0 || token >= model.config().vocabularySize()) {
+                throw new Problem(Problem.Code.INVALID_REQUEST, "the prompt has token " + token + "; model " + model.name()
+                        + " has tokens 0 to " + (model.config().vocabularySize() - 1));
+            }
+        }
     }
 
-    /** One generation's state; touched by the engine's thread only, but for the two flags. */
-    private final class Running {
-        private final GenerationRequest request;
-        private final Consumer<GenerationEvent> listener;
-        private final Sampler sampler;
-        private final TextStream stream = model.tokenizer().stream();
-        private final StopStrings stops;
-        private volatile boolean cancelled;
-        private volatile DeltaResidency.Lease lease;
-        private volatile Throwable failure;
-        private KvCache cache;
-        private int last = -1;
-        private int drawn;
-
-        private Running(GenerationRequest request, Consumer<GenerationEvent> listener) {
-            this.request = request;
-            this.listener = listener;
-            this.sampler = new Sampler(request.sampling());
-            this.stops = new StopStrings(request.stop());
-        }
-
-        /** Makes one token; returns whether the generation goes on. */
-        private boolean step() {
-            if (failure != null) {
-                Throwable cause = failure instanceof CompletionException wrapped ? wrapped.getCause() : failure;
-                throw cause instanceof Problem problem ? problem : new IllegalStateException(cause);
-            }
-            if (cancelled) {
-                return finish(FinishReason.CANCELLED, "");
-            }
-            int token = sampler.next(logits());
-            drawn++;
-            if (model.tokenizer().eos().contains(token)) {
-                return finish(FinishReason.STOP, stops.accept(stream.finish()) + stops.finish());
-            }
-            last = token;
-            String text = stops.accept(stream.feed(token));
-            if (stops.hit()) {
-                return finish(FinishReason.STOP, text);
-            }
-            if (drawn >= request.maxTokens() || cache.length() >= cache.capacity()) {
-                String rest = stops.accept(stream.finish());
-                return finish(stops.hit() ? FinishReason.STOP : FinishReason.LENGTH, text + rest + stops.finish());
-            }
-            if (!text.isEmpty()) {
-                listener.accept(new GenerationEvent.Text(text, token));
-            }
-            return true;
-        }
-
-        private float[] logits() {
-            WeightOverlay overlay = lease == null ? WeightOverlay.none() : lease.overlay();
-            if (cache == null) {
-                long wanted = (long) request.prompt().length + request.maxTokens();
-                cache = inference.cache((int) Math.min(wanted, model.maxContext()));
-                return inference.prefill(request.prompt(), cache, overlay);
-            }
-            return inference.decode(last, cache, overlay);
-        }
-
-        private boolean finish(FinishReason reason, String text) {
-            if (!text.isEmpty()) {
-                listener.accept(new GenerationEvent.Text(text, -1));
-            }
-            listener.accept(new GenerationEvent.Finished(reason, request.prompt().length, drawn));
-            return false;
-        }
-
-        private void free() {
-            if (cache != null) {
-                cache.close();
-                cache = null;
-            }
-            if (lease != null) {
-                lease.close();
-            }
-        }
+    private synchronized void wake() {
+        news = true;
+        notifyAll();
     }
 
     private void loop() {
-        List<Running> active = new ArrayList<>();
-        while (admit(active)) {
-            for (var each = active.iterator(); each.hasNext();) {
-                Running running = each.next();
-                if (!advance(running)) {
-                    each.remove();
-                    running.free();
-                    synchronized (this) {
-                        admitted--;
-                    }
+        try {
+            while (takeUp()) {
+                turn();
+            }
+        } finally {
+            sequences.close();
+        }
+    }
+
+    /** Sleeps while there is nothing to do, then fills the free places; false when the engine has ended. */
+    private boolean takeUp() {
+        List<RunningGeneration> begun = new ArrayList<>();
+        List<RunningGeneration> dropped = new ArrayList<>();
+        synchronized (this) {
+            while (!news && active.stream().noneMatch(RunningGeneration::canStep)) {
+                try {
+                    wait();
+                } catch (InterruptedException stop) {
+                    closing = true;
+                    news = true;
                 }
             }
-        }
-    }
-
-    /** Takes up waiting requests, sleeping while there is nothing to do; false when the engine is to stop. */
-    private synchronized boolean admit(List<Running> active) {
-        while (active.isEmpty() && waiting.isEmpty() && !(closing && admitted == 0)) {
-            try {
-                wait();
-            } catch (InterruptedException stop) {
-                closing = true;
+            news = false;
+            waiting.removeIf(each -> (closing || each.isCancelled()) && dropped.add(each));
+            while (underWay < limits.concurrent() && !waiting.isEmpty()) {
+                begun.add(waiting.remove());
+                underWay++;
             }
         }
-        while (active.size() < limits.concurrent() && !waiting.isEmpty()) {
-            active.add(waiting.poll());
+        for (RunningGeneration each : dropped) {
+            each.cancel();
+            each.tellLast(each.step(sequences));
         }
-        if (closing) {
-            active.forEach(running -> running.cancelled = true);
-            waiting.forEach(running -> running.cancelled = true);
+        for (RunningGeneration each : begun) {
+            active.add(each);
+            each.begin(residency);
         }
-        return !active.isEmpty();
-    }
-
-    /** One step; whatever goes wrong ends this request alone. */
-    private boolean advance(Running running) {
-        try {
-            return running.step();
-        } catch (Problem problem) {
-            tell(running, problem);
-        } catch (RuntimeException | Error unexpected) {
-            LOG.error("a generation failed", unexpected);
-            tell(running, new Problem(Problem.Code.INTERNAL, "the generation failed: " + unexpected, unexpected));
-        }
-        return false;
-    }
-
-    private static void tell(Running running, Problem problem) {
-        try {
-            running.listener.accept(new GenerationEvent.Failed(problem));
-        } catch (RuntimeException gone) {
-            LOG.debug("a listener failed to hear of a failure", gone);
+        synchronized (this) {
+            if (closing) {
+                active.forEach(RunningGeneration::cancel);
+            }
+            notifyAll();
+            return !(closing && active.isEmpty() && waiting.isEmpty());
         }
     }
 
-    /** Cancels what runs and waits for the thread to end. */
+    private void turn() {
+        boolean promptTaken = false;
+        for (RunningGeneration each : List.copyOf(active)) {
+            boolean prompt = each.isAtPrompt() && !each.isCancelled();
+            if (each.canStep() && !(prompt && promptTaken)) {
+                promptTaken |= prompt;
+                step(each);
+            }
+        }
+    }
+
+    private void step(RunningGeneration running) {
+        int before = running.drawn();
+        GenerationEvent end = running.step(sequences);
+        if (end != null) {
+            active.remove(running);
+            running.release();
+        }
+        cacheBytes = active.stream().mapToLong(RunningGeneration::cacheBytes).sum();
+        synchronized (this) {
+            tokens += running.drawn() - before;
+            if (end != null) {
+                underWay--;
+                wake();
+            }
+        }
+        if (end != null) {
+            running.tellLast(end);
+        }
+    }
+
+    /**
+     * Accepts nothing more and waits for what was accepted.
+     *
+     * @return whether all of it ended in time
+     */
+    public synchronized boolean drain(Duration patience) throws InterruptedException {
+        draining = true;
+        long deadline = System.nanoTime() + patience.toNanos();
+        while (load() > 0) {
+            long left = deadline - System.nanoTime();
+            if (left <= 0) {
+                return false;
+            }
+            wait(Math.ceilDiv(left, 1_000_000L));
+        }
+        return true;
+    }
+
+    /** Cancels what runs or waits, and returns when all of it is over and its memory freed. */
     @Override
     public void close() {
         synchronized (this) {
             closing = true;
-            notifyAll();
+            wake();
         }
-        try {
-            thread.join();
-        } catch (InterruptedException interrupted) {
+        if (Thread.currentThread() == thread) {
+            return;
+        }
+        boolean interrupted = false;
+        while (thread.isAlive()) {
+            try {
+                thread.join();
+            } catch (InterruptedException later) {
+                interrupted = true;
+            }
+        }
+        if (interrupted) {
             Thread.currentThread().interrupt();
         }
-        inference.close();
     }
 }

@@ -6,9 +6,10 @@ import io.inlay.Problem;
 public sealed interface GenerationEvent {
 
     /**
-     * More text; whole characters only, stop strings never.
+     * A token was drawn: one event each, end token included. The texts add up to the answer: whole characters only, stop strings never.
      *
-     * @param token the id that completed it, -1 for text that was held back until the end
+     * @param text what the token let out; empty while a character or a possible stop string is under way
+     * @param token its id
      */
     record Text(String text, int token) implements GenerationEvent {
     }

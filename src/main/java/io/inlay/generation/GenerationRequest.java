@@ -2,6 +2,7 @@ package io.inlay.generation;
 
 import io.inlay.Problem;
 import io.inlay.store.DeltaVersion;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
 
@@ -11,17 +12,27 @@ import java.util.Optional;
  * @param delta whose blocks are laid over the base; empty for the base itself
  * @param prompt token ids, one at least
  * @param maxTokens to draw; the context's end may come first
- * @param stop strings that end the text
+ * @param stop strings that end the text, none of them empty; the answer ends before the first
  */
 public record GenerationRequest(Optional<DeltaVersion> delta, int[] prompt, Sampling sampling, int maxTokens, List<String> stop) {
 
     public GenerationRequest {
+        prompt = prompt.clone();
         stop = List.copyOf(stop);
         if (prompt.length == 0) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "prompt is empty; give at least one token of text");
         }
         if (maxTokens < 1) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "max_tokens is " + maxTokens + "; it must be at least 1");
+        }
+        for (String each : stop) {
+            if (each.isEmpty()) {
+                throw new Problem(Problem.Code.INVALID_REQUEST, "stop has an empty string; leave it out, or give the text to stop at");
+            }
+            if (!StandardCharsets.UTF_16.newEncoder().canEncode(each)) {
+                throw new Problem(Problem.Code.INVALID_REQUEST, "stop has a string with half a character (an unpaired surrogate); "
+                        + "give whole characters");
+            }
         }
     }
 }

@@ -7,9 +7,9 @@ import java.util.OptionalLong;
  * How the next token is drawn.
  *
  * @param temperature divides the logits; 0 takes the most likely token
- * @param topP nucleus: the fewest tokens whose probabilities reach this together; 1 keeps all
- * @param topK the likeliest k tokens; 0 keeps all
- * @param seed makes the draw repeatable; empty draws afresh
+ * @param topP nucleus: the fewest tokens whose probabilities reach this together, at least one; 1 keeps all
+ * @param topK the likeliest k tokens and what ties with the last of them; 0 keeps all
+ * @param seed makes the draws repeatable; empty draws afresh
  */
 public record Sampling(double temperature, double topP, int topK, OptionalLong seed) {
 
@@ -20,8 +20,8 @@ public record Sampling(double temperature, double topP, int topK, OptionalLong s
         if (!(temperature >= 0 && temperature <= 100)) {
             throw refused("temperature", temperature, "a number from 0 (greedy) to 100");
         }
-        if (!(topP > 0 && topP <= 1)) {
-            throw refused("top_p", topP, "a number over 0, and 1 at most");
+        if (!(topP >= 0 && topP <= 1)) {
+            throw refused("top_p", topP, "a number from 0 to 1 (off)");
         }
         if (topK < 0) {
             throw refused("top_k", topK, "0 (off) or a positive number");

@@ -1,0 +1,186 @@
+package io.inlay.generation;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.inlay.delta.BlockCoordinate;
+import io.inlay.delta.TensorBlocks;
+import io.inlay.generation.DeltaResidency.Lease;
+import io.inlay.kernels.CpuKernels;
+import io.inlay.model.Checkpoint;
+import io.inlay.model.CheckpointWriter;
+import io.inlay.model.Golden;
+import io.inlay.model.KvCache;
+import io.inlay.model.LlamaInference;
+import io.inlay.model.LlamaModel;
+import io.inlay.model.ModelOptions;
+import io.inlay.model.ParameterShape;
+import io.inlay.model.WeightOverlay;
+import io.inlay.store.DeltaStore;
+import io.inlay.store.DeltaVersion;
+import io.inlay.store.FolderDeltaStore;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Libtorch;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Many fine-tunes from one base copy: each answers as if its blocks were merged into a checkpoint, and the base stays as it was. */
+class DeltaServingTest {
+
+    private static Libtorch torch;
+    private static Golden golden;
+    private static LlamaModel model;
+
+    @TempDir
+    private Path folder;
+    private DeltaStore store;
+
+    @BeforeAll
+    static void open() {
+        torch = Libtorch.load();
+        golden = Golden.of("sharded-bf16");
+        model = LlamaModel.open(torch, CpuKernels.best(), golden.folder(), ModelOptions.of(DType.BF16));
+    }
+
+    @AfterAll
+    static void close() {
+        model.close();
+    }
+
+    @BeforeEach
+    void openStore() {
+        store = new FolderDeltaStore(folder.resolve("store"));
+    }
+
+    @Test
+    void a_thousand_switches_between_base_and_deltas_leave_every_answer_and_the_bases_digest_as_they_were() {
+        List<Optional<DeltaVersion>> answering = publish();
+        // Room for all three.
+        assertThat(switchAround(answering, 3, 1000)).isEqualTo(3);
+        assertThat(model.digest()).isEqualTo(model.fingerprint());
+    }
+
+    @Test
+    void switches_that_have_to_load_and_free_deltas_leave_every_answer_and_the_bases_digest_as_they_were() {
+        List<Optional<DeltaVersion>> answering = publish();
+        assertThat(switchAround(answering, 2, 120)).isGreaterThan(20);
+        assertThat(model.digest()).isEqualTo(model.fingerprint());
+    }
+
+    /** The base and three fine-tunes of it. */
+    private List<Optional<DeltaVersion>> publish() {
+        List<Optional<DeltaVersion>> answering = new ArrayList<>(List.of(Optional.empty()));
+        for (int i = 0; i < 3; i++) {
+            answering.add(Optional.of(Deltas.publish(store, model, "task" + i, i)));
+        }
+        return answering;
+    }
+
+    /** Asks each in turn, several at a time, with room for so many deltas; returns how often one was loaded. */
+    private long switchAround(List<Optional<DeltaVersion>> answering, int room, int requests) {
+        long largest = answering.stream().flatMap(Optional::stream).mapToLong(each -> 2 * each.manifest().values()).max().orElseThrow();
+        try (DeltaResidency residency = new DeltaResidency(model, store, room * largest);
+                GenerationEngine engine = new GenerationEngine(model, residency, new GenerationEngine.Limits(3, requests))) {
+            List<int[]> first = answering.stream().map(each -> tokens(submit(engine, each))).toList();
+            assertThat(first.stream().map(Arrays::toString).distinct()).hasSize(4);
+            List<Transcript> all = new ArrayList<>();
+            for (int i = 0; i < requests; i++) {
+                all.add(submit(engine, answering.get(i % 4)));
+            }
+            for (int i = 0; i < requests; i++) {
+                assertThat(tokens(all.get(i))).as("request %d", i).isEqualTo(first.get(i % 4));
+            }
+            return residency.figures().loads();
+        }
+    }
+
+    @Test
+    void a_delta_gives_bit_for_bit_the_logits_of_a_checkpoint_with_its_blocks_merged_by_hand() throws IOException {
+        DeltaVersion version = Deltas.publish(store, model, "task", 9);
+        try (Arena arena = Arena.ofConfined(); DeltaResidency residency = new DeltaResidency(model, store, 1 << 24);
+                Lease lease = residency.acquire(version).join();
+                LlamaModel merged = LlamaModel.open(torch, CpuKernels.best(), merge(Deltas.blocks(model, 9, arena)),
+                        ModelOptions.of(DType.BF16))) {
+            int[] prompt = golden.ints("tokens");
+            List<float[]> expected = logits(merged, prompt, WeightOverlay.none());
+            List<float[]> base = logits(model, prompt, WeightOverlay.none());
+            List<float[]> tiled = logits(model, prompt, lease.overlay());
+            for (int i = 0; i < expected.size(); i++) {
+                assertThat(tiled.get(i)).as("step %d", i).isEqualTo(expected.get(i));
+                assertThat(tiled.get(i)).as("step %d", i).isNotEqualTo(base.get(i));
+            }
+            assertThat(merged.fingerprint()).isNotEqualTo(model.fingerprint());
+        }
+        assertThat(model.digest()).isEqualTo(model.fingerprint());
+    }
+
+    /** After a prompt long enough for GEMM, after one short enough for the kernels, and along some decoded tokens. */
+    private static List<float[]> logits(LlamaModel of, int[] prompt, WeightOverlay overlay) {
+        List<float[]> all = new ArrayList<>();
+        try (LlamaInference inference = new LlamaInference(of); KvCache cache = inference.cache(100); KvCache small = inference.cache(100)) {
+            assertThat(prompt.length).isGreaterThan(16);
+            all.add(inference.prefill(prompt, cache, overlay));
+            all.add(inference.prefill(Arrays.copyOf(prompt, 5), small, overlay));
+            for (int i = 0; i < 20; i++) {
+                all.add(inference.decode(prompt[i], cache, overlay));
+            }
+        }
+        return all;
+    }
+
+    /** A copy of the golden checkpoint in which the blocks stand in the weights themselves. */
+    private Path merge(List<TensorBlocks> blocks) throws IOException {
+        Path target = Files.createDirectories(folder.resolve("merged"));
+        for (String file : List.of("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")) {
+            Files.copy(golden.folder().resolve(file), target.resolve(file));
+        }
+        Map<String, TensorBlocks> byTensor = blocks.stream().collect(Collectors.toMap(TensorBlocks::tensor, Function.identity()));
+        try (Checkpoint base = Checkpoint.open(golden.folder()); Arena arena = Arena.ofConfined()) {
+            CheckpointWriter.write(target.resolve("model.safetensors"), base.config().parameters(), parameter -> {
+                MemorySegment values = arena.allocate(2 * parameter.elements(), 64);
+                MemorySegment.copy(base.tensors().get(parameter.name()).bytes(), 0, values, 0, values.byteSize());
+                if (byTensor.containsKey(parameter.name())) {
+                    place(byTensor.get(parameter.name()), parameter, values);
+                }
+                return values;
+            });
+        }
+        return target;
+    }
+
+    private static void place(TensorBlocks blocks, ParameterShape parameter, MemorySegment values) {
+        long columns = parameter.shape()[1];
+        for (int k = 0; k < blocks.coordinates().size(); k++) {
+            BlockCoordinate at = blocks.coordinates().get(k);
+            for (int row = 0; row < blocks.edge(); row++) {
+                long target = ((long) at.row() * blocks.edge() + row) * columns + (long) at.column() * blocks.edge();
+                MemorySegment.copy(blocks.block(k), 2L * row * blocks.edge(), values, 2 * target, 2L * blocks.edge());
+            }
+        }
+    }
+
+    private static Transcript submit(GenerationEngine engine, Optional<DeltaVersion> delta) {
+        Transcript transcript = new Transcript();
+        engine.submit(new GenerationRequest(delta, Arrays.copyOf(golden.ints("prompt"), 3), Sampling.GREEDY, 2, List.of()), transcript);
+        return transcript;
+    }
+
+    private static int[] tokens(Transcript transcript) {
+        transcript.finished();
+        return transcript.tokens();
+    }
+}
