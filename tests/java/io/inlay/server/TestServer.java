@@ -17,15 +17,15 @@ import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
- * The server of the API's tests: folders of its own, two tenants, and two small models: {@code small} with random weights, and
- * {@code poisoned} with a NaN in its last norm.
+ * The server of the API's tests: folders of its own, two tenants, and three models: {@code small} with random weights,
+ * {@code poisoned} with a NaN in its last norm, and the embedded one.
  */
 public final class TestServer implements QuarkusTestResourceLifecycleManager {
 
     public static final String ALICE = "key-of-alice-0123456789";
     public static final String BOB = "key-of-bob-0123456789";
 
-    /** Of both models. */
+    /** Of the first two models. */
     public static final int CONTEXT = 128;
 
     /** Where uploaded files may be this large, in bytes. */
@@ -40,6 +40,7 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
         try {
             root = Files.createTempDirectory("inlay-server-test");
             sharpen(copyModel(root.resolve("base/small")).resolve("model.safetensors"));
+            copyModel(Path.of("model-store/base/inlay-tiny"), root.resolve("base/inlay-tiny"));
             poison(copyModel(root.resolve("base/poisoned")).resolve("model.safetensors"));
         } catch (IOException failure) {
             throw new UncheckedIOException(failure);
@@ -53,9 +54,15 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
 
     /** Copies the small model to a folder and returns it. */
     public static Path copyModel(Path to) throws IOException {
+        return copyModel(SOURCE, to);
+    }
+
+    private static Path copyModel(Path from, Path to) throws IOException {
         Files.createDirectories(to);
-        for (String file : new String[] {"config.json", "tokenizer.json", "model.safetensors"}) {
-            Files.copy(SOURCE.resolve(file), to.resolve(file));
+        try (Stream<Path> files = Files.list(from)) {
+            for (Path file : files.toList()) {
+                Files.copy(file, to.resolve(file.getFileName()));
+            }
         }
         return to;
     }

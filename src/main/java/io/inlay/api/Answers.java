@@ -5,7 +5,7 @@ import io.inlay.generation.Generation;
 import io.inlay.generation.GenerationEvent;
 import io.inlay.generation.GenerationRequest;
 import io.inlay.generation.ModelCatalog;
-import io.vertx.core.http.HttpServerRequest;
+import io.vertx.ext.web.RoutingContext;
 import jakarta.enterprise.context.ApplicationScoped;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
@@ -15,6 +15,8 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Runs a generation and gives its answer, whole or as server-sent events. The waiting thread is a virtual one. When the client is gone the
@@ -23,10 +25,12 @@ import java.util.concurrent.LinkedBlockingQueue;
 @ApplicationScoped
 class Answers {
 
-    private final ObjectMapper json;
-    private final HttpServerRequest client;
+    private static final Logger LOG = LoggerFactory.getLogger(Answers.class);
 
-    Answers(ObjectMapper json, HttpServerRequest client) {
+    private final ObjectMapper json;
+    private final RoutingContext client;
+
+    Answers(ObjectMapper json, RoutingContext client) {
         this.json = json;
         this.client = client;
     }
@@ -35,7 +39,8 @@ class Answers {
         // Holds at most a request's tokens; the engine never waits for a slow reader.
         BlockingQueue<GenerationEvent> events = new LinkedBlockingQueue<>();
         Generation generation = resolved.engine().submit(request, events::add);
-        client.response().closeHandler(_ -> generation.cancel());
+        // Not the response's own close handler: it has room for one, and streaming puts another in its place.
+        client.addEndHandler(_ -> generation.cancel());
         Response.ResponseBuilder response = Response.ok();
         resolved.delta().ifPresent(version -> response.header("inlay-delta-version", version.model())
                 .header("inlay-delta-digest", version.digest()));
@@ -60,7 +65,7 @@ class Answers {
     }
 
     private void stream(OutputStream out, BlockingQueue<GenerationEvent> events, Generation generation, AnswerShape shape,
-            boolean withUsage) throws IOException {
+            boolean withUsage) {
         try {
             if (shape.opening() != null) {
                 send(out, json.writeValueAsString(shape.opening()));
@@ -83,6 +88,8 @@ class Answers {
                 }
             }
             send(out, "[DONE]");
+        } catch (IOException gone) {
+            LOG.debug("a client hung up while its answer was streaming", gone);
         } finally {
             generation.cancel();
         }

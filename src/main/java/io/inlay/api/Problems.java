@@ -4,9 +4,11 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import io.inlay.Problem;
+import io.vertx.core.http.HttpClosedException;
 import jakarta.ws.rs.WebApplicationException;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
+import java.nio.channels.ClosedChannelException;
 import java.util.stream.Collectors;
 import org.jboss.resteasy.reactive.server.ServerExceptionMapper;
 import org.slf4j.Logger;
@@ -98,8 +100,17 @@ public class Problems {
 
     @ServerExceptionMapper
     public Response map(Throwable unexpected) {
+        if (isHangUp(unexpected)) {
+            LOG.debug("a client hung up while its request was read", unexpected);
+            return Response.status(400).build();
+        }
         LOG.error("a request failed", unexpected);
         return map(new Problem(Problem.Code.INTERNAL, "the server failed: " + unexpected.getClass().getSimpleName()
                 + "; its log has more"));
+    }
+
+    private static boolean isHangUp(Throwable failure) {
+        return failure != null && (failure instanceof ClosedChannelException || failure instanceof HttpClosedException
+                || isHangUp(failure.getCause()));
     }
 }

@@ -23,7 +23,7 @@ public interface DeltaStore {
      */
     DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks, BaseMatrices matrices);
 
-    /** All versions of a tenant, by base, task and number. */
+    /** All versions of a tenant, by base, task and number; damaged ones are left out and logged, {@link #find} says what is wrong with them. */
     List<DeltaVersion> list(String tenant);
 
     /** A version by number, or the latest. */

@@ -145,7 +145,7 @@ public final class FolderDeltaStore implements DeltaStore {
                 for (Path file : children(task)) {
                     Matcher match = VERSION.matcher(file.getFileName().toString());
                     if (match.matches() && match.group(2).equals("safetensors")) {
-                        read(tenant, base.getFileName().toString(), task.getFileName().toString(), Integer.parseInt(match.group(1)))
+                        readable(tenant, base.getFileName().toString(), task.getFileName().toString(), Integer.parseInt(match.group(1)))
                                 .ifPresent(versions::add);
                     }
                 }
@@ -153,6 +153,16 @@ public final class FolderDeltaStore implements DeltaStore {
         }
         versions.sort(Comparator.comparing(DeltaVersion::base).thenComparing(DeltaVersion::task).thenComparing(DeltaVersion::number));
         return versions;
+    }
+
+    /** One damaged file does not hide the others; whoever asks for it by name is told what is wrong. */
+    private Optional<DeltaVersion> readable(String tenant, String base, String task, int number) {
+        try {
+            return read(tenant, base, task, number);
+        } catch (Problem damaged) {
+            LOG.error("not listed: {}", damaged.getMessage());
+            return Optional.empty();
+        }
     }
 
     private static List<Path> children(Path folder) {
