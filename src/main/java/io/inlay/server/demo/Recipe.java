@@ -12,7 +12,7 @@ import java.util.Map;
  */
 public record Recipe(int examples, int epochs, int batchSize, double learningRate, double budget, int blockEdge, int warmUpSteps) {
 
-    public static final Recipe DISPATCH = new Recipe(3200, 2, 32, 2e-3, 0.05, 32, 20);
+    public static final Recipe DISPATCH = new Recipe(6400, 2, 32, 2e-3, 0.05, 32, 20);
 
     /** The {@code hyperparameters} of a request that creates the tuning job. */
     Map<String, Object> hyperparameters() {
