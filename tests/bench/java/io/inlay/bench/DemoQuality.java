@@ -36,7 +36,7 @@ import java.util.OptionalInt;
 public final class DemoQuality {
     private static final Path BASE = Path.of("model-store/base/inlay-tiny");
     private static final Recipe RECIPE = Recipe.DISPATCH;
-    private static final double FULL_LEARNING_RATE = 5e-4;
+    private static final double FULL_LEARNING_RATE = 2e-4;
     private static final double[] RATES = {2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 4e-3};
     private static final long SWEEP_SEED = 100;
     private static final int HELD_OUT = 200;
