@@ -2,7 +2,7 @@
 
     peer.py MODE CHECKPOINT BATCHES [TRAINED]
 
-MODE is full (plain PyTorch full fine-tuning), lora (PEFT, about TRAINED parameters on q, k and v), decode or prefill (transformers).
+MODE is full (plain PyTorch full fine-tuning), lora or dora (PEFT, about TRAINED parameters on q, k and v), decode or prefill (transformers).
 Weights and activations are bf16, attention is PyTorch's scaled dot product. Lines on standard input: `run` does a segment and answers
 {"seconds": ..., "tokens": ...}; `peak` answers {"bytes": ...}, the process's peak resident memory; `quit` ends.
 Training counts useful tokens: prompt and answer, padding not counted, though it is computed here.
@@ -56,14 +56,14 @@ def trainer(model, parameters, batches):
     return segment
 
 
-def lora(model, trained):
+def lora(model, trained, dora):
     from peft import LoraConfig, get_peft_model
     per_rank = 0
     for name, module in model.named_modules():
         if name.endswith(("q_proj", "k_proj", "v_proj")):
             per_rank += module.in_features + module.out_features
     rank = max(1, round(trained / per_rank))
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["q_proj", "k_proj", "v_proj"])
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["q_proj", "k_proj", "v_proj"], use_dora=dora)
     # bf16 adapters: PEFT's faster setting; its default keeps adapters in fp32.
     return get_peft_model(model, config, autocast_adapter_dtype=False)
 
@@ -102,8 +102,8 @@ def main():
     if mode == "full":
         parameters = list(model.parameters())
         segment = trainer(model, parameters, batches)
-    elif mode == "lora":
-        model = lora(model, int(sys.argv[4]))
+    elif mode in ("lora", "dora"):
+        model = lora(model, int(sys.argv[4]), mode == "dora")
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         segment = trainer(model, parameters, batches)
     else:

@@ -18,6 +18,7 @@ public final class Libtorch {
 
     private final LibtorchFunctions functions;
     private final LibtorchLibrary library;
+    private volatile Profile profile;
 
     private Libtorch(LibtorchLibrary library) {
         this.library = library;
@@ -32,6 +33,28 @@ public final class Libtorch {
     /** Where libtorch came from, for logs. */
     public String description() {
         return library.description();
+    }
+
+    /** Writes every operation's time into the profile from now on; null ends that. Costs nothing while there is none. */
+    public void profiledBy(Profile measured) {
+        profile = measured;
+    }
+
+    private void record(String operation, long start, long operations, Tensor... operands) {
+        Profile measured = profile;
+        if (measured != null) {
+            measured.add(operation, start, operations, operands);
+        }
+    }
+
+    private void recordProduct(String name, long start, Tensor out, Tensor a, Tensor b) {
+        if (profile != null) {
+            record(name + " " + a.size(0) + " x " + a.size(1) + " x " + b.size(1), start, 2 * a.size(0) * a.size(1) * b.size(1), out, a, b);
+        }
+    }
+
+    private long start() {
+        return profile == null ? 0 : System.nanoTime();
     }
 
     // ---- allocation, used by Scope and Tensor ----
@@ -80,11 +103,15 @@ public final class Libtorch {
     /** {@code target = source}, converting the element type and device; same sizes. */
     public void copy(Tensor target, Tensor source) {
         require(Arrays.equals(target.sizes(), source.sizes()), "copy", target, source);
+        long start = start();
         check(functions.copy(target.handle(), source.handle()), "copy", target, source);
+        record("copy", start, 0, target, source);
     }
 
     public void zero(Tensor target) {
+        long start = start();
         check(functions.zero(target.handle()), "zero", target);
+        record("zero", start, 0, target);
     }
 
     /** {@code out[m, n] = a[m, k] b[k, n]}; transposed views are fine as operands. fp32 accumulation for bf16. */
@@ -97,7 +124,9 @@ public final class Libtorch {
             zero(out);
             return;
         }
+        long start = start();
         check(functions.mm(out.handle(), a.handle(), b.handle()), "mm", out, a, b);
+        recordProduct("mm", start, out, a, b);
     }
 
     /** {@code out[m, n] = beta out + alpha a[m, k] b[k, n]}, in place. */
@@ -106,7 +135,9 @@ public final class Libtorch {
         if (out.elements() == 0) {
             return;
         }
+        long start = start();
         check(functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha), "addmm", out, a, b);
+        recordProduct("addmm", start, out, a, b);
     }
 
     private static void requireProduct(String name, Tensor out, Tensor a, Tensor b) {
@@ -135,8 +166,10 @@ public final class Libtorch {
             MemorySegment out = arena.allocate(ADDRESS);
             MemorySegment logSumExp = arena.allocate(ADDRESS);
             MemorySegment scaleCell = arena.allocateFrom(java.lang.foreign.ValueLayout.JAVA_DOUBLE, scale);
+            long start = start();
             check(functions.attention(query.handle(), key.handle(), value.handle(), causal, scaleCell, out, logSumExp), "attention", query,
                     key, value);
+            record("attention", start, 4 * query.elements() * key.size(2), query, key, value, query);
             return new Attention(adopt(scope, out, query), adopt(scope, logSumExp, query));
         }
     }
@@ -151,8 +184,10 @@ public final class Libtorch {
             MemorySegment dKey = arena.allocate(ADDRESS);
             MemorySegment dValue = arena.allocate(ADDRESS);
             MemorySegment scaleCell = arena.allocateFrom(java.lang.foreign.ValueLayout.JAVA_DOUBLE, scale);
+            long start = start();
             check(functions.attentionBackward(gradient.handle(), query.handle(), key.handle(), value.handle(), forward.out().handle(),
                     forward.logSumExp().handle(), causal, scaleCell, dQuery, dKey, dValue), "attention backward", query, key, value);
+            record("attention backward", start, 10 * query.elements() * key.size(2), gradient, query, key, value, query, key, value);
             return new AttentionGradients(adopt(scope, dQuery, query), adopt(scope, dKey, query), adopt(scope, dValue, query));
         }
     }

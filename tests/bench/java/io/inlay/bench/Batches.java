@@ -62,6 +62,16 @@ final class Batches {
         return lengths;
     }
 
+    /** Sequences of one length that are half prompt, in all of {@code tokens} inputs. */
+    static List<TuningExample> uniform(int tokens, int length, int vocabulary) {
+        SplittableRandom random = new SplittableRandom(9);
+        List<TuningExample> examples = new ArrayList<>();
+        for (int left = tokens; left > 0; left -= length) {
+            examples.add(new TuningExample(random.ints(Math.min(left, length) + 1L, 2, vocabulary).toArray(), Math.min(left, length) / 2 + 1));
+        }
+        return examples;
+    }
+
     static List<List<TuningExample>> read(Path file) throws IOException {
         List<List<TuningExample>> batches = new ArrayList<>();
         for (JsonNode batch : JSON.readTree(file.toFile()).get("batches")) {

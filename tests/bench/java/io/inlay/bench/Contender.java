@@ -58,7 +58,7 @@ final class Contender {
         try (LlamaModel model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), checkpoint, ModelOptions.defaults())) {
             switch (arguments[0]) {
                 case "smt" -> {
-                    SortedMap<String, List<BlockCoordinate>> selection = selection(model);
+                    SortedMap<String, List<BlockCoordinate>> selection = selection(model, BUDGET);
                     try (TrainableBlocks blocks = new TrainableBlocks(model, EDGE, selection)) {
                         serve(arguments[0], blocks.count(), training(model, blocks, AdamWOptimizer.slots(blocks), arguments[2]));
                     }
@@ -76,8 +76,8 @@ final class Contender {
     }
 
     /** Blocks spread evenly over the targets: what a step costs does not depend on which are chosen, but on how they are spread. */
-    private static SortedMap<String, List<BlockCoordinate>> selection(LlamaModel model) {
-        TuningMethod method = new TuningMethod.RandomBlocks(BUDGET, OptionalInt.of(EDGE), TuningMethod.ATTENTION);
+    static SortedMap<String, List<BlockCoordinate>> selection(LlamaModel model, double budget) {
+        TuningMethod method = new TuningMethod.RandomBlocks(budget, OptionalInt.of(EDGE), TuningMethod.ATTENTION);
         TuningPlan.Blocks plan = TuningPlan.of(model.config(), TuningParameters.of(method).build(), 1).blocks().orElseThrow();
         SortedMap<String, List<BlockCoordinate>> selection = new TreeMap<>();
         for (int k = 0; k < plan.count(); k++) {

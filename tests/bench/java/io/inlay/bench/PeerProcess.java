@@ -46,7 +46,8 @@ final class PeerProcess implements AutoCloseable {
         return ask("peak").get("bytes").asLong();
     }
 
-    private JsonNode ask(String command) {
+    /** One command, one answer. */
+    JsonNode ask(String command) {
         try {
             process.getOutputStream().write((command + "\n").getBytes(StandardCharsets.UTF_8));
             process.getOutputStream().flush();

@@ -1,0 +1,155 @@
+package io.inlay.kernels;
+
+import io.inlay.tensor.Profile;
+import io.inlay.tensor.Tensor;
+
+/** Kernels that write the time of every call into a {@link Profile} and leave the work to others. */
+public final class ProfiledKernels implements Kernels {
+
+    private final Kernels kernels;
+    private final Profile profile;
+
+    public ProfiledKernels(Kernels kernels, Profile profile) {
+        this.kernels = kernels;
+        this.profile = profile;
+    }
+
+    @Override
+    public String name() {
+        return kernels.name();
+    }
+
+    @Override
+    public void embed(Tensor table, Tensor ids, Tensor out) {
+        long start = System.nanoTime();
+        kernels.embed(table, ids, out);
+        profile.add("embed", start, 0, out, ids, out);
+    }
+
+    @Override
+    public void embedBackward(Tensor gradOut, Tensor ids, Tensor gradTable) {
+        long start = System.nanoTime();
+        kernels.embedBackward(gradOut, ids, gradTable);
+        profile.add("embed backward", start, 0, gradOut, ids, gradOut, gradOut);
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Tensor rstd) {
+        long start = System.nanoTime();
+        kernels.rmsNorm(x, weight, eps, out, rstd);
+        profile.add("rms norm", start, 0, x, weight, out, rstd);
+    }
+
+    @Override
+    public void addRmsNorm(Tensor x, Tensor y, Tensor sum, Tensor weight, float eps, Tensor out, Tensor rstd) {
+        long start = System.nanoTime();
+        kernels.addRmsNorm(x, y, sum, weight, eps, out, rstd);
+        profile.add("add rms norm", start, 0, x, y, sum, weight, out, rstd);
+    }
+
+    @Override
+    public void rmsNormBackward(Tensor gradOut, Tensor x, Tensor weight, Tensor rstd, Tensor gradX, Tensor gradWeight) {
+        long start = System.nanoTime();
+        kernels.rmsNormBackward(gradOut, x, weight, rstd, gradX, gradWeight);
+        profile.add("rms norm backward", start, 0, gradOut, x, weight, rstd, gradX, gradWeight);
+    }
+
+    @Override
+    public void rope(Tensor x, Tensor table, Tensor positions, boolean inverse) {
+        long start = System.nanoTime();
+        kernels.rope(x, table, positions, inverse);
+        profile.add("rope", start, 0, x, table, positions);
+    }
+
+    @Override
+    public void swiGlu(Tensor gate, Tensor up, Tensor out) {
+        long start = System.nanoTime();
+        kernels.swiGlu(gate, up, out);
+        profile.add("swi glu", start, 0, gate, up, out);
+    }
+
+    @Override
+    public void swiGluBackward(Tensor gradOut, Tensor gate, Tensor up, Tensor gradGate, Tensor gradUp) {
+        long start = System.nanoTime();
+        kernels.swiGluBackward(gradOut, gate, up, gradGate, gradUp);
+        profile.add("swi glu backward", start, 0, gradOut, gate, up, gradGate, gradUp);
+    }
+
+    @Override
+    public void crossEntropy(Tensor logits, Tensor targets, float scale, boolean gradient, Tensor losses) {
+        long start = System.nanoTime();
+        kernels.crossEntropy(logits, targets, scale, gradient, losses);
+        profile.add("cross entropy", start, 0, logits, targets, losses);
+    }
+
+    @Override
+    public void adamW(Tensor gradient, Tensor master, Tensor first, Tensor second, Tensor weight, AdamW step) {
+        long start = System.nanoTime();
+        kernels.adamW(gradient, master, first, second, weight, step);
+        profile.add("adam w", start, 0, gradient, master, first, second, weight);
+    }
+
+    @Override
+    public double sumOfSquares(Tensor x) {
+        long start = System.nanoTime();
+        double result = kernels.sumOfSquares(x);
+        profile.add("sum of squares", start, 0, x);
+        return result;
+    }
+
+    @Override
+    public void accumulate(Tensor accumulator, Tensor x) {
+        long start = System.nanoTime();
+        kernels.accumulate(accumulator, x);
+        profile.add("accumulate", start, 0, accumulator, x);
+    }
+
+    @Override
+    public void add(Tensor x, Tensor y) {
+        long start = System.nanoTime();
+        kernels.add(x, y);
+        profile.add("add", start, 0, x, y);
+    }
+
+    @Override
+    public void blockAbsoluteMean(Tensor g, int edge, Tensor scores) {
+        long start = System.nanoTime();
+        kernels.blockAbsoluteMean(g, edge, scores);
+        profile.add("block absolute mean", start, 0, g, scores);
+    }
+
+    @Override
+    public void blockMean(Tensor g, int edge, Tensor scores) {
+        long start = System.nanoTime();
+        kernels.blockMean(g, edge, scores);
+        profile.add("block mean", start, 0, g, scores);
+    }
+
+    @Override
+    public void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
+        long start = System.nanoTime();
+        kernels.linear(x, w, tiles, y);
+        profile.add("linear", start, 2 * x.elements() * w.size(0), x, w, y);
+    }
+
+    @Override
+    public void assemble(Tensor w, TileTable tiles, Tensor out) {
+        long start = System.nanoTime();
+        kernels.assemble(w, tiles, out);
+        profile.add("assemble", start, 0, w, out);
+    }
+
+    @Override
+    public void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out) {
+        long start = System.nanoTime();
+        kernels.decodeAttention(q, keys, values, length, scale, out);
+        profile.add("decode attention", start, 0, q, keys, values, out);
+    }
+
+    @Override
+    public void groupSum(Tensor x, Tensor out) {
+        long start = System.nanoTime();
+        kernels.groupSum(x, out);
+        profile.add("group sum", start, 0, x, out);
+    }
+}
