@@ -9,6 +9,7 @@ import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,6 +94,27 @@ class LlamaGoldenTest {
                     distance(Scope.floats(model.torch(), weights.parameters().get(parameter).gradient()), expected)));
             assertThat(off.keySet()).isEqualTo(weights.parameters().keySet());
             assertThat(off).allSatisfy((parameter, distance) -> assertThat(distance).as(parameter).isLessThan(FP32));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"llama2-like", "llama31-like"})
+    void activations_computed_twice_give_the_same_bits_in_less_memory(String name) {
+        Golden golden = Golden.of(name);
+        try (LlamaModel model = open(golden, DType.BF16)) {
+            Map<LlamaTraining.Activations, float[]> gradients = new EnumMap<>(LlamaTraining.Activations.class);
+            Map<LlamaTraining.Activations, Long> bytes = new EnumMap<>(LlamaTraining.Activations.class);
+            for (LlamaTraining.Activations activations : LlamaTraining.Activations.values()) {
+                try (TrainableBlocks blocks = new TrainableBlocks(model, 16, scattered(model.config(), 16));
+                        LlamaTraining training = new LlamaTraining(model, blocks, activations)) {
+                    training.forwardBackward(batch(golden), 1);
+                    training.forwardBackward(batch(golden), 1);
+                    gradients.put(activations, Scope.floats(model.torch(), blocks.gradients()));
+                    bytes.put(activations, training.workspaceBytes());
+                }
+            }
+            assertThat(gradients.get(LlamaTraining.Activations.RECOMPUTE)).isEqualTo(gradients.get(LlamaTraining.Activations.KEEP));
+            assertThat(bytes.get(LlamaTraining.Activations.RECOMPUTE)).isLessThan(bytes.get(LlamaTraining.Activations.KEEP));
         }
     }
 

@@ -13,6 +13,7 @@ import io.inlay.tensor.Tensor;
  * <ul>
  * <li>a layer keeps its two residual inputs, the rotated queries, keys and values, attention's output, and gate and up; the inputs of
  * linears are made again from these in the backward pass, so a trained linear keeps nothing of its own;
+ * <li>with {@link Activations#RECOMPUTE} a layer keeps its input alone and is computed once more before its backward, to the same bits;
  * <li>layers below the lowest trained one keep nothing and are not differentiated;
  * <li>logits exist for target tokens only, a chunk at a time.
  * </ul>
@@ -38,9 +39,23 @@ public final class LlamaTraining implements AutoCloseable {
     private final double attentionScale;
     private final int lowest;
     private final LinearGradients gradients;
+    private final Activations activations;
+
+    /** What the forward pass leaves for the backward pass. */
+    public enum Activations {
+        /** All that it would otherwise compute twice. */
+        KEEP,
+        /** Each layer's input, N H values: less memory for about a third more time. */
+        RECOMPUTE
+    }
 
     public LlamaTraining(LlamaModel model, Trainable trainable) {
+        this(model, trainable, Activations.KEEP);
+    }
+
+    public LlamaTraining(LlamaModel model, Trainable trainable, Activations activations) {
         this.model = model;
+        this.activations = activations;
         this.torch = model.torch();
         this.kernels = model.kernels();
         this.config = model.config();
@@ -86,7 +101,7 @@ public final class LlamaTraining implements AutoCloseable {
             Tensor gradX = workspace.get("gradX", dtype, rows.count, config.hiddenSize());
             BatchLoss loss = loss(scope, rows, x, lossScale, gradX);
             if (loss.targets() > 0) {
-                backward(scope, rows, kept, gradX);
+                backward(rows, kept, gradX);
             }
             return loss;
         }
@@ -145,64 +160,90 @@ public final class LlamaTraining implements AutoCloseable {
     /** Fills {@code kept} for the layers that the backward pass visits (null: none); returns the last layer's output [N, H]. */
     private Tensor forward(Scope scope, Rows rows, Kept[] kept) {
         int n = rows.count;
-        Tensor x = keep(kept, 0, "x", n, config.hiddenSize());
+        Tensor x = input(kept, 0, n);
         kernels.embed(weights.embedding(), rows.ids, x);
         Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
         Tensor branch = workspace.get("branch", dtype, n, config.hiddenSize());
-        Tensor rstd = keepRstd(kept, 0, "rstd", n);
+        Tensor rstd = inputRstd(kept, 0, n);
         kernels.rmsNorm(x, weights.layers().getFirst().inputNorm(), epsilon, normed, rstd);
         for (int l = 0; l < config.layers(); l++) {
-            LlamaWeights.Layer layer = weights.layers().get(l);
-            Tensor query = keep(kept, l, "q", n, (long) config.heads() * config.headDim());
-            Tensor key = keep(kept, l, "k", n, (long) config.keyValueHeads() * config.headDim());
-            Tensor value = keep(kept, l, "v", n, (long) config.keyValueHeads() * config.headDim());
-            linear(l, Projection.Q, normed, query);
-            linear(l, Projection.K, normed, key);
-            linear(l, Projection.V, normed, value);
-            kernels.rope(query.reshape(scope, n, config.heads(), config.headDim()), model.ropeTable(), rows.positions, false);
-            kernels.rope(key.reshape(scope, n, config.keyValueHeads(), config.headDim()), model.ropeTable(), rows.positions, false);
-            Tensor attended = keep(kept, l, "attended", n, (long) config.heads() * config.headDim());
-            SequenceAttention[] sequences = attend(scope, rows.batch, query, key, value, attended, keeps(kept, l));
-            linear(l, Projection.O, attended, branch);
-            Tensor middle = keep(kept, l, "middle", n, config.hiddenSize());
-            Tensor middleRstd = keepRstd(kept, l, "middleRstd", n);
-            kernels.addRmsNorm(x, branch, middle, layer.attentionNorm(), epsilon, normed, middleRstd);
-            Tensor gate = keep(kept, l, "gate", n, config.intermediateSize());
-            Tensor up = keep(kept, l, "up", n, config.intermediateSize());
-            linear(l, Projection.GATE, normed, gate);
-            linear(l, Projection.UP, normed, up);
-            Tensor activated = workspace.get("activated", dtype, n, config.intermediateSize());
-            kernels.swiGlu(gate, up, activated);
-            linear(l, Projection.DOWN, activated, branch);
-            if (keeps(kept, l)) {
-                kept[l] = new Kept(x, rstd, query, key, value, attended, sequences, middle, middleRstd, gate, up);
+            boolean keeps = keeps(kept, l);
+            boolean all = keeps && activations == Activations.KEEP;
+            Kept layer = layer(scope, rows, l, x, rstd, all ? "." + l : "", all);
+            linear(l, Projection.DOWN, activated(layer), branch);
+            if (keeps) {
+                kept[l] = layer;
             }
             boolean end = l + 1 == config.layers();
-            Tensor next = end ? workspace.get("x.out", dtype, n, config.hiddenSize()) : keep(kept, l + 1, "x", n, config.hiddenSize());
-            rstd = end ? keepRstd(null, 0, "rstd", n) : keepRstd(kept, l + 1, "rstd", n);
+            Tensor next = end ? workspace.get("x.out", dtype, n, config.hiddenSize()) : input(kept, l + 1, n);
+            rstd = end ? inputRstd(null, 0, n) : inputRstd(kept, l + 1, n);
             // The final norm is made for target rows only, in loss(); here the sum alone is wanted after the last layer.
-            kernels.addRmsNorm(middle, branch, next, end ? weights.norm() : weights.layers().get(l + 1).inputNorm(), epsilon, normed, rstd);
+            kernels.addRmsNorm(layer.middle(), branch, next, end ? weights.norm() : weights.layers().get(l + 1).inputNorm(), epsilon, normed,
+                    rstd);
             x = next;
         }
         return x;
+    }
+
+    /**
+     * One layer up to its feed-forward's two branches, from its input x [N, H], the norm of which is in the slot "normed".
+     *
+     * @param slots behind the names of the buffers that it fills: a layer's own, or those that all layers share
+     * @param attentionToo whether the backward pass will want this attention's softmax sums
+     */
+    private Kept layer(Scope scope, Rows rows, int l, Tensor x, Tensor rstd, String slots, boolean attentionToo) {
+        int n = rows.count;
+        Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
+        Tensor query = workspace.get("q" + slots, dtype, n, (long) config.heads() * config.headDim());
+        Tensor key = workspace.get("k" + slots, dtype, n, (long) config.keyValueHeads() * config.headDim());
+        Tensor value = workspace.get("v" + slots, dtype, n, (long) config.keyValueHeads() * config.headDim());
+        linear(l, Projection.Q, normed, query);
+        linear(l, Projection.K, normed, key);
+        linear(l, Projection.V, normed, value);
+        kernels.rope(query.reshape(scope, n, config.heads(), config.headDim()), model.ropeTable(), rows.positions, false);
+        kernels.rope(key.reshape(scope, n, config.keyValueHeads(), config.headDim()), model.ropeTable(), rows.positions, false);
+        Tensor attended = workspace.get("attended" + slots, dtype, n, (long) config.heads() * config.headDim());
+        SequenceAttention[] sequences = attend(scope, rows.batch, query, key, value, attended, attentionToo);
+        Tensor branch = workspace.get("branch", dtype, n, config.hiddenSize());
+        linear(l, Projection.O, attended, branch);
+        Tensor middle = workspace.get("middle" + slots, dtype, n, config.hiddenSize());
+        Tensor middleRstd = workspace.get("middleRstd" + slots, DType.FP32, n);
+        kernels.addRmsNorm(x, branch, middle, weights.layers().get(l).attentionNorm(), epsilon, normed, middleRstd);
+        Tensor gate = workspace.get("gate" + slots, dtype, n, config.intermediateSize());
+        Tensor up = workspace.get("up" + slots, dtype, n, config.intermediateSize());
+        linear(l, Projection.GATE, normed, gate);
+        linear(l, Projection.UP, normed, up);
+        return new Kept(x, rstd, query, key, value, attended, sequences, middle, middleRstd, gate, up);
+    }
+
+    /** The input of the layer's last linear [N, F]. */
+    private Tensor activated(Kept layer) {
+        Tensor activated = workspace.get("activated", dtype, layer.gate().sizes());
+        kernels.swiGlu(layer.gate(), layer.up(), activated);
+        return activated;
+    }
+
+    /** What {@link #layer} kept, or the layer computed once more from its input, to the same bits. */
+    private Kept recalled(Scope scope, Rows rows, int l, Kept kept) {
+        if (activations == Activations.KEEP) {
+            return kept;
+        }
+        Tensor normed = workspace.get("normed", dtype, rows.count, config.hiddenSize());
+        kernels.rmsNorm(kept.x(), weights.layers().get(l).inputNorm(), epsilon, normed, kept.rstd());
+        return layer(scope, rows, l, kept.x(), kept.rstd(), "", true);
     }
 
     private boolean keeps(Kept[] kept, int layer) {
         return kept != null && layer >= lowest;
     }
 
-    /** A buffer of the layer's own where the backward pass will want it, else one that all layers share. */
-    private Tensor keep(Kept[] kept, int layer, String name, long... sizes) {
-        return workspace.get(keeps(kept, layer) ? name + "." + layer : shared(name, layer), dtype, sizes);
+    /** A layer's input [N, H]: a buffer of its own where the backward pass will want it, else one of two that take turns. */
+    private Tensor input(Kept[] kept, int layer, int n) {
+        return workspace.get(keeps(kept, layer) ? "x." + layer : "x.shared" + layer % 2, dtype, n, config.hiddenSize());
     }
 
-    private Tensor keepRstd(Kept[] kept, int layer, String name, int n) {
-        return workspace.get(keeps(kept, layer) ? name + "." + layer : name, DType.FP32, n);
-    }
-
-    /** x of a layer is read while the next one's is written, so two shared buffers take turns. */
-    private static String shared(String name, int layer) {
-        return name.equals("x") ? "x.shared" + layer % 2 : name;
+    private Tensor inputRstd(Kept[] kept, int layer, int n) {
+        return workspace.get(keeps(kept, layer) ? "rstd." + layer : "rstd", DType.FP32, n);
     }
 
     private SequenceAttention[] attend(Scope scope, PackedBatch batch, Tensor query, Tensor key, Tensor value, Tensor attended,
@@ -307,14 +348,17 @@ public final class LlamaTraining implements AutoCloseable {
 
     // ---- backward ----
 
-    private void backward(Scope scope, Rows rows, Kept[] kept, Tensor gradX) {
+    private void backward(Rows rows, Kept[] kept, Tensor gradX) {
         for (int l = config.layers() - 1; l >= lowest; l--) {
-            backwardFeedForward(l, kept[l], gradX);
             boolean more = l > lowest || trainable instanceof TrainableModel;
-            if (!more && !gradients.wantsAttention(l)) {
-                return;
+            try (Scope again = new Scope(torch)) {
+                Kept layer = recalled(again, rows, l, kept[l]);
+                backwardFeedForward(l, layer, gradX);
+                if (!more && !gradients.wantsAttention(l)) {
+                    return;
+                }
+                backwardAttention(again, rows, l, layer, gradX, more);
             }
-            backwardAttention(scope, rows, l, kept[l], gradX, more);
         }
         if (trainable instanceof TrainableModel full) {
             kernels.embedBackward(gradX, rows.ids, full.gradient(LlamaWeights.EMBEDDING));
@@ -326,9 +370,7 @@ public final class LlamaTraining implements AutoCloseable {
         int n = gradX.dim(0);
         LlamaWeights.Layer layer = weights.layers().get(l);
         if (gradients.wants(l, Projection.DOWN)) {
-            Tensor activated = workspace.get("activated", dtype, n, config.intermediateSize());
-            kernels.swiGlu(kept.gate(), kept.up(), activated);
-            gradients.add(l, Projection.DOWN, gradX, activated);
+            gradients.add(l, Projection.DOWN, gradX, activated(kept));
         }
         Tensor gradActivated = workspace.get("activated", dtype, n, config.intermediateSize());
         torch.mm(gradActivated, gradX, weight(l, Projection.DOWN));
