@@ -148,8 +148,8 @@ class AdapterGoldenTest {
     private static LowRankAdapters adapters(LowRank.Kind kind, double dropout) {
         List<String> targets = IntStream.range(0, 3).boxed().flatMap(layer -> LowRank.DEFAULT_TARGETS.stream()
                 .map(target -> target.tensor(layer))).toList();
-        return new LowRankAdapters(model, new LowRankAdapters.Settings(4, 16, dropout, kind == LowRank.Kind.DORA, run.get("seed").longValue()),
-                targets);
+        long seed = run.get("seed").longValue();
+        return new LowRankAdapters(model, new LowRankAdapters.Settings(4, 16, dropout, kind == LowRank.Kind.DORA, seed), targets);
     }
 
     private static LowRankAdapters initial(LowRank.Kind kind, double dropout) {
