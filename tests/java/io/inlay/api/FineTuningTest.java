@@ -251,8 +251,7 @@ class FineTuningTest {
             "{\"model\": \"small\", \"training_file\": \"F\", \"suffix\": \"a/../b\"} | 400 | suffix 'a/../b' is no task name",
             "{\"model\": \"small\", \"training_file\": \"F\", \"seed\": \"x\"} | 400 | field 'seed'",
             "{\"model\": \"small\", \"training_file\": \"F\", \"method\": {}} | 400 | the body has no field 'method.type'",
-            "{\"model\": \"small\", \"training_file\": \"F\", \"method\": {\"type\": \"dpo\"}} | 400 | method is 'dpo'; supported are [smt, random_blocks]",
-            "{\"model\": \"small\", \"training_file\": \"F\", \"method\": {\"type\": \"full\"}} | 400 | method is 'full'; supported are [smt, random_blocks]",
+            "{\"model\": \"small\", \"training_file\": \"F\", \"method\": {\"type\": \"dpo\"}} | 400 | method is 'dpo'; supported are [smt, random_blocks, lora, dora, full]",
             "{\"model\": \"small\", \"training_file\": \"F\", \"validation_file\": \"file-x\"} | 404 | there is no file 'file-x'"})
     void a_faulty_job_is_refused_with_the_field(String body, int status, String message) {
         String file = Api.upload(alice(), DATA);

@@ -16,6 +16,7 @@ public final class Deltas implements BaseMatrices {
     public static final String FINGERPRINT = "sha256:" + "a".repeat(64);
 
     private final Map<String, Matrix> matrices = new HashMap<>();
+    private final Map<String, WholeTensor> vectors = new HashMap<>();
     private final Arena arena;
     private final SplittableRandom random;
 
@@ -54,6 +55,32 @@ public final class Deltas implements BaseMatrices {
             }
         }
         return new TensorBlocks(tensor, base.rows(), base.columns(), edge, coordinates, values);
+    }
+
+    /** Adds a vector of weights around 1, as norms are. */
+    public Deltas withVector(String tensor, int length) {
+        MemorySegment bits = arena.allocate(2L * length, 64);
+        for (int i = 0; i < length; i++) {
+            bits.setAtIndex(ValueLayout.JAVA_SHORT, i, bf16((float) (1 + 0.1 * random.nextGaussian())));
+        }
+        vectors.put(tensor, new WholeTensor(tensor, new long[] {length}, bits));
+        return this;
+    }
+
+    /** A whole tensor: the base's values moved by normal(0, spread). */
+    public WholeTensor tunedWhole(String tensor, double spread) {
+        WholeTensor base = whole(tensor);
+        MemorySegment values = arena.allocate(base.values().byteSize(), 64);
+        for (long i = 0; i < base.count(); i++) {
+            float old = Float.intBitsToFloat(base.values().getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+            values.setAtIndex(ValueLayout.JAVA_SHORT, i, bf16((float) (old + spread * random.nextGaussian())));
+        }
+        return new WholeTensor(tensor, base.shape(), values);
+    }
+
+    @Override
+    public WholeTensor whole(String tensor) {
+        return vectors.containsKey(tensor) ? vectors.get(tensor) : BaseMatrices.super.whole(tensor);
     }
 
     public static DeltaManifest draft(String task, int edge) {

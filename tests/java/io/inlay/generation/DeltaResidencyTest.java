@@ -10,6 +10,7 @@ import io.inlay.Problem;
 import io.inlay.delta.BaseMatrices;
 import io.inlay.delta.DeltaManifest;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.delta.WholeTensor;
 import io.inlay.generation.DeltaResidency.Lease;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.model.Golden;
@@ -336,8 +337,8 @@ class DeltaResidencyTest {
 
         @Override
         public DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
-                BaseMatrices matrices) {
-            return store.publish(tenant, base, task, draft, blocks, matrices);
+                List<WholeTensor> tensors, BaseMatrices matrices) {
+            return store.publish(tenant, base, task, draft, blocks, tensors, matrices);
         }
 
         @Override

@@ -2,18 +2,14 @@ package io.inlay.generation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.inlay.delta.BlockCoordinate;
-import io.inlay.delta.TensorBlocks;
 import io.inlay.generation.DeltaResidency.Lease;
 import io.inlay.kernels.CpuKernels;
-import io.inlay.model.Checkpoint;
-import io.inlay.model.CheckpointWriter;
 import io.inlay.model.Golden;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
+import io.inlay.model.MergedCheckpoint;
 import io.inlay.model.ModelOptions;
-import io.inlay.model.ParameterShape;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
@@ -22,16 +18,11 @@ import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.function.Function;
-import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -113,7 +104,8 @@ class DeltaServingTest {
         DeltaVersion version = Deltas.publish(store, model, "task", 9);
         try (Arena arena = Arena.ofConfined(); DeltaResidency residency = new DeltaResidency(model, store, 1 << 24);
                 Lease lease = residency.acquire(version).join();
-                LlamaModel merged = LlamaModel.open(torch, CpuKernels.best(), merge(Deltas.blocks(model, 9, arena)),
+                LlamaModel merged = LlamaModel.open(torch, CpuKernels.best(), MergedCheckpoint.write(golden.folder(), folder.resolve("merged"),
+                        Deltas.blocks(model, 9, arena), List.of()),
                         ModelOptions.of(DType.BF16))) {
             int[] prompt = golden.ints("tokens");
             List<float[]> expected = logits(merged, prompt, WeightOverlay.none());
@@ -140,37 +132,6 @@ class DeltaServingTest {
             }
         }
         return all;
-    }
-
-    /** A copy of the golden checkpoint in which the blocks stand in the weights themselves. */
-    private Path merge(List<TensorBlocks> blocks) throws IOException {
-        Path target = Files.createDirectories(folder.resolve("merged"));
-        for (String file : List.of("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")) {
-            Files.copy(golden.folder().resolve(file), target.resolve(file));
-        }
-        Map<String, TensorBlocks> byTensor = blocks.stream().collect(Collectors.toMap(TensorBlocks::tensor, Function.identity()));
-        try (Checkpoint base = Checkpoint.open(golden.folder()); Arena arena = Arena.ofConfined()) {
-            CheckpointWriter.write(target.resolve("model.safetensors"), base.config().parameters(), parameter -> {
-                MemorySegment values = arena.allocate(2 * parameter.elements(), 64);
-                MemorySegment.copy(base.tensors().get(parameter.name()).bytes(), 0, values, 0, values.byteSize());
-                if (byTensor.containsKey(parameter.name())) {
-                    place(byTensor.get(parameter.name()), parameter, values);
-                }
-                return values;
-            });
-        }
-        return target;
-    }
-
-    private static void place(TensorBlocks blocks, ParameterShape parameter, MemorySegment values) {
-        long columns = parameter.shape()[1];
-        for (int k = 0; k < blocks.coordinates().size(); k++) {
-            BlockCoordinate at = blocks.coordinates().get(k);
-            for (int row = 0; row < blocks.edge(); row++) {
-                long target = ((long) at.row() * blocks.edge() + row) * columns + (long) at.column() * blocks.edge();
-                MemorySegment.copy(blocks.block(k), 2L * row * blocks.edge(), values, 2 * target, 2L * blocks.edge());
-            }
-        }
     }
 
     private static Transcript submit(GenerationEngine engine, Optional<DeltaVersion> delta) {

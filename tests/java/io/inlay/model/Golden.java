@@ -31,7 +31,11 @@ public final class Golden {
 
     /** {@code llama2-like}, {@code llama31-like}, {@code sharded-bf16} or {@code fp16}. */
     public static Golden of(String model) {
-        Path folder = Path.of("tests/golden/llama", model);
+        return in(Path.of("tests/golden/llama", model));
+    }
+
+    /** The {@code golden.safetensors} of another folder; its README lists the names. */
+    public static Golden in(Path folder) {
         try {
             return new Golden(folder, Files.readAllBytes(folder.resolve("golden.safetensors")));
         } catch (IOException failure) {

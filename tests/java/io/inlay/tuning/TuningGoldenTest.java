@@ -142,7 +142,7 @@ class TuningGoldenTest {
             assertThat(recorder.losses).usingComparatorForType(relative(), Double.class).containsExactly(doubles(expected.get("losses")));
             assertThat(recorder.norms).usingComparatorForType(relative(), Double.class).containsExactly(doubles(expected.get("norms")));
             assertThat(outcome.validationLoss().orElseThrow()).isCloseTo(expected.get("last").doubleValue(), within(6 * CLOSE));
-            assertThat(outcome.blocks()).isEmpty();
+            assertThat(outcome.selection()).isEmpty();
         }
     }
 

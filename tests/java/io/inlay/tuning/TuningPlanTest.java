@@ -7,6 +7,7 @@ import io.inlay.Problem;
 import io.inlay.model.LlamaConfig;
 import io.inlay.model.Projection;
 import io.inlay.tuning.TuningMethod.FullFineTuning;
+import io.inlay.tuning.TuningMethod.LowRank;
 import io.inlay.tuning.TuningMethod.RandomBlocks;
 import io.inlay.tuning.TuningMethod.Score;
 import io.inlay.tuning.TuningMethod.Smt;
@@ -85,6 +86,17 @@ class TuningPlanTest {
         assertThat(plan.blocks()).isEmpty();
         assertThat(plan.trainedParameters()).isEqualTo(plan.modelParameters()).isEqualTo(473_728);
         assertThat(plan.share()).isEqualTo(1);
+    }
+
+    @Test
+    void adapters_are_counted_as_peft_counts_them() throws IOException {
+        // What PEFT prints for LLaMA-7B with rank 32 on q, k, v, up and down; DoRA adds a magnitude for each of their outputs.
+        TuningPlan lora = TuningPlan.of(llama7b(), parameters(LowRank.of(LowRank.Kind.LORA)), 1000);
+        assertThat(lora.trainedParameters()).isEqualTo(56_098_816);
+        assertThat(lora.blocks()).isEmpty();
+        assertThat(lora.warmUpSteps()).isZero();
+        assertThat(TuningPlan.of(llama7b(), parameters(LowRank.of(LowRank.Kind.DORA)), 1000).trainedParameters())
+                .isEqualTo(56_098_816 + 32 * (3 * 4096 + 11_008 + 4096));
     }
 
     @Test

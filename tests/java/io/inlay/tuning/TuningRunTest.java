@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.inlay.Problem;
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.delta.WholeTensor;
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.model.CheckpointWriter;
@@ -15,6 +16,7 @@ import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
+import io.inlay.model.MergedCheckpoint;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.Projection;
 import io.inlay.model.TrainableBlocks;
@@ -142,17 +144,22 @@ class TuningRunTest {
     }
 
     @Test
-    void full_fine_tuning_leaves_a_checkpoint_that_answers_like_the_trained_model(@TempDir Path folder) throws IOException {
+    void full_fine_tuning_leaves_a_delta_of_everything_that_answers_like_the_trained_model(@TempDir Path folder) throws IOException {
         try (Arena arena = Arena.ofConfined()) {
             TuningParameters parameters = smt().method(new FullFineTuning()).maxSteps(5).build();
             TuningOutcome outcome = new TuningRun(model).run(task(), task(), parameters, TuningListener.NONE, NEVER, arena);
-            assertThat(outcome.blocks()).isEmpty();
-            Files.copy(BASE.resolve("config.json"), folder.resolve("config.json"));
-            Files.copy(BASE.resolve("tokenizer.json"), folder.resolve("tokenizer.json"));
-            CheckpointWriter.write(folder.resolve("model.safetensors"), outcome.tensors());
-            try (LlamaModel trained = LlamaModel.open(torch, kernels, folder, ModelOptions.of(DType.BF16));
-                    WeightOverlay none = WeightOverlay.none()) {
+            assertThat(outcome.blocks()).hasSize(3 * 7).allSatisfy(blocks -> assertThat(blocks.edge()).isEqualTo(32));
+            assertThat(outcome.tensors()).extracting(WholeTensor::tensor).hasSize(8).contains("model.embed_tokens.weight",
+                    "model.norm.weight", "model.layers.2.input_layernorm.weight");
+            assertThat(outcome.blocks().stream().mapToLong(TensorBlocks::count).sum()
+                    + outcome.tensors().stream().mapToLong(WholeTensor::count).sum()).isEqualTo(model.parameterCount());
+            Path merged = MergedCheckpoint.write(BASE, folder.resolve("merged"), outcome.blocks(), outcome.tensors());
+            try (LlamaModel trained = LlamaModel.open(torch, kernels, merged, ModelOptions.of(DType.BF16));
+                    WeightOverlay none = WeightOverlay.none();
+                    WeightOverlay overlay = WeightOverlay.of(model, outcome.blocks(), outcome.tensors())) {
                 assertThat(servedLoss(trained, none)).isCloseTo(outcome.validationLoss().orElseThrow(), within(2e-2));
+                assertThat(servedLoss(model, overlay)).isEqualTo(servedLoss(trained, none));
+                assertThat(overlay.bytes()).isEqualTo(2 * model.parameterCount());
                 assertThat(trained.fingerprint()).isNotEqualTo(model.fingerprint());
             }
         }

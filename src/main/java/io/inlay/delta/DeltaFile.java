@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
@@ -22,8 +23,8 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /**
- * A delta as one safetensors file: per tensor {@code <tensor>.blocks} I32 [n, 2] and {@code <tensor>.payload} U8, and the manifest in
- * {@code __metadata__}. Same input, same bytes. Formats to the byte: model-store/README.md.
+ * A delta as one safetensors file: per tensor {@code <tensor>.blocks} I32 [n, 2] and {@code <tensor>.payload} U8, per whole tensor
+ * {@code <tensor>.whole} U8, and the manifest in {@code __metadata__}. Same input, same bytes. Formats to the byte: model-store/README.md.
  */
 public final class DeltaFile {
 
@@ -33,9 +34,9 @@ public final class DeltaFile {
     /** The largest edge that a file may have; it bounds what a decoder allocates. */
     static final int MAX_EDGE = 1024;
 
-    private static final int CHUNK_HEADER = 8;
     private static final String BLOCKS = ".blocks";
     private static final String PAYLOAD = ".payload";
+    private static final String WHOLE = ".whole";
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private DeltaFile() {
@@ -54,16 +55,21 @@ public final class DeltaFile {
         }
     }
 
-    /** A delta read back: its manifest and its blocks, in the arena's memory. */
-    public record Decoded(DeltaManifest manifest, List<TensorBlocks> blocks) {
+    /** A delta read back: its manifest, its blocks and its whole tensors, in the arena's memory. */
+    public record Decoded(DeltaManifest manifest, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
+    }
+
+    /** Encodes a delta that has blocks only. */
+    public static Encoded encode(DeltaManifest draft, List<TensorBlocks> blocks, BaseMatrices base) {
+        return encode(draft, blocks, List.of(), base);
     }
 
     /**
-     * Encodes blocks against their base.
+     * Encodes blocks and whole tensors against their base.
      *
      * @throws Problem {@code BASE_MISMATCH} when the base lacks a tensor or has it in another shape
      */
-    public static Encoded encode(DeltaManifest draft, List<TensorBlocks> blocks, BaseMatrices base) {
+    public static Encoded encode(DeltaManifest draft, List<TensorBlocks> blocks, List<WholeTensor> tensors, BaseMatrices base) {
         List<TensorBlocks> sorted = blocks.stream().sorted(Comparator.comparing(TensorBlocks::tensor)).toList();
         SortedMap<String, String> digests = new TreeMap<>();
         ObjectNode header = JSON.createObjectNode();
@@ -87,7 +93,19 @@ public final class DeltaFile {
             data.add(payload);
             values += each.count();
         }
-        DeltaManifest manifest = draft.with(values, digests, logicalDigest(sorted, digests));
+        List<WholeTensor> sortedTensors = tensors.stream().sorted(Comparator.comparing(WholeTensor::tensor)).toList();
+        SortedMap<String, String> tensorDigests = new TreeMap<>();
+        for (WholeTensor each : sortedTensors) {
+            if (digests.containsKey(each.tensor()) || tensorDigests.put(each.tensor(), tensorDigest(each)) != null) {
+                throw new IllegalArgumentException(each.tensor() + " is given twice");
+            }
+            byte[] payload = WholePayload.encode(each, whole(base, each.tensor(), each.shape()));
+            offset = describe(header, each.tensor() + WHOLE, "U8", new long[] {payload.length}, offset, payload.length);
+            data.add(payload);
+            values += each.count();
+        }
+        DeltaManifest manifest = draft.with(values, digests, tensorDigests,
+                logicalDigest(sorted, digests, sortedTensors, tensorDigests));
         manifest.toMetadata().forEach(metadata::put);
         List<byte[]> parts = new ArrayList<>();
         parts.add(headerBytes(header));
@@ -134,10 +152,7 @@ public final class DeltaFile {
             short[] values = new short[length * square];
             MemorySegment.copy(blocks.values(), ValueLayout.JAVA_SHORT_UNALIGNED, 2L * first * square, values, 0, values.length);
             BlockCodec.Chunk chunk = BlockCodec.encode(values, baseValues(base, blocks.coordinates(), first, length, blocks.edge()));
-            ByteBuffer head = ByteBuffer.allocate(CHUNK_HEADER).order(ByteOrder.LITTLE_ENDIAN).put((byte) chunk.form().ordinal())
-                    .put((byte) length).putShort((short) 0).putInt(chunk.bytes().length);
-            out.writeBytes(head.array());
-            out.writeBytes(chunk.bytes());
+            ChunkFrame.write(out, chunk, length);
         }
         return out.toByteArray();
     }
@@ -162,6 +177,17 @@ public final class DeltaFile {
                     + "; the delta is of another base");
         }
         return matrix;
+    }
+
+    /** The base's tensor, which must have the shape where one is given. */
+    private static WholeTensor whole(BaseMatrices base, String tensor, long[] shape) {
+        WholeTensor whole = base.whole(tensor);
+        if (whole == null || (shape != null && !Arrays.equals(whole.shape(), shape))) {
+            throw new Problem(Problem.Code.BASE_MISMATCH, "the base has " + (whole == null ? "no tensor " + tensor
+                    : tensor + " of " + Arrays.toString(whole.shape()) + ", the delta of " + Arrays.toString(shape))
+                    + "; the delta is of another base");
+        }
+        return whole;
     }
 
     /** The manifest alone; checks the header but reads no payload. */
@@ -197,13 +223,35 @@ public final class DeltaFile {
             }
             blocks.add(decoded);
         }
+        List<WholeTensor> tensors = new ArrayList<>();
+        for (Map.Entry<String, String> expected : manifest.tensorDigests().entrySet()) {
+            if (manifest.blockDigests().containsKey(expected.getKey())) {
+                throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has " + expected.getKey() + " both in blocks and whole");
+            }
+            WholeTensor decoded = decodeWhole(file, label, expected.getKey(), entries, base, arena);
+            if (!tensorDigest(decoded).equals(expected.getValue())) {
+                throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the values of " + expected.getKey()
+                        + " do not match their digest; the file is damaged, restore it from a copy");
+            }
+            tensors.add(decoded);
+        }
         if (!entries.isEmpty()) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has tensors that its manifest does not name: " + entries.keySet());
         }
-        if (!logicalDigest(blocks, manifest.blockDigests()).equals(manifest.digest())) {
+        if (!logicalDigest(blocks, manifest.blockDigests(), tensors, manifest.tensorDigests()).equals(manifest.digest())) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": block places do not match the manifest's digest; the file is damaged");
         }
-        return new Decoded(manifest, blocks);
+        return new Decoded(manifest, blocks, tensors);
+    }
+
+    private static WholeTensor decodeWhole(MemorySegment file, String label, String tensor, Map<String, SafetensorsHeader.Entry> entries,
+            BaseMatrices base, Arena arena) {
+        String where = label + ": " + tensor;
+        SafetensorsHeader.Entry payload = entries.remove(tensor + WHOLE);
+        if (payload == null || !payload.dtype().equals("U8")) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, where + " lacks its .whole (U8)");
+        }
+        return WholePayload.decode(file.asSlice(payload.begin(), payload.bytes()), whole(base, tensor, null), arena, where);
     }
 
     private static TensorBlocks decodeTensor(MemorySegment file, String label, int edge, String tensor,
@@ -257,28 +305,13 @@ public final class DeltaFile {
         long at = 0;
         for (int first = 0; first < coordinates.size(); first += CHUNK_BLOCKS) {
             int length = Math.min(CHUNK_BLOCKS, coordinates.size() - first);
-            if (payload.byteSize() - at < CHUNK_HEADER) {
-                throw new Problem(Problem.Code.CORRUPT_DELTA, where + " has a payload that ends before block " + first);
-            }
-            ByteBuffer head = payload.asSlice(at, CHUNK_HEADER).asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
-            int form = head.get();
-            int blocks = head.get();
-            int reserved = head.getShort();
-            long bytes = Integer.toUnsignedLong(head.getInt());
-            at += CHUNK_HEADER;
-            if (form < 0 || form >= BlockCodec.Form.values().length || blocks != length || reserved != 0
-                    || bytes > payload.byteSize() - at || bytes > 2L * length * square) {
-                throw new Problem(Problem.Code.CORRUPT_DELTA, where + " has a malformed chunk at block " + first);
-            }
+            ChunkFrame chunk = ChunkFrame.read(payload, at, length, (long) length * square, where, "block " + first);
             short[] decoded = new short[length * square];
-            BlockCodec.decode(BlockCodec.Form.values()[form], payload.asSlice(at, bytes).toArray(ValueLayout.JAVA_BYTE),
-                    baseValues(matrix, coordinates, first, length, edge), decoded, where);
+            BlockCodec.decode(chunk.form(), chunk.bytes(), baseValues(matrix, coordinates, first, length, edge), decoded, where);
             MemorySegment.copy(decoded, 0, values, ValueLayout.JAVA_SHORT_UNALIGNED, 2L * first * square, decoded.length);
-            at += bytes;
+            at = chunk.end();
         }
-        if (at != payload.byteSize()) {
-            throw new Problem(Problem.Code.CORRUPT_DELTA, where + " has " + (payload.byteSize() - at) + " bytes behind its last chunk");
-        }
+        ChunkFrame.requireEnd(payload, at, where);
     }
 
     private static String blockDigest(TensorBlocks blocks) {
@@ -289,10 +322,24 @@ public final class DeltaFile {
         return hex(digest);
     }
 
-    private static String logicalDigest(List<TensorBlocks> sorted, Map<String, String> digests) {
+    private static String tensorDigest(WholeTensor tensor) {
+        MessageDigest digest = sha256();
+        // A buffer has at most 2 GiB.
+        for (long at = 0; at < tensor.values().byteSize(); at += 1 << 30) {
+            digest.update(tensor.values().asSlice(at, Math.min(1 << 30, tensor.values().byteSize() - at)).asByteBuffer());
+        }
+        return hex(digest);
+    }
+
+    private static String logicalDigest(List<TensorBlocks> sorted, Map<String, String> digests, List<WholeTensor> tensors,
+            Map<String, String> tensorDigests) {
         MessageDigest digest = sha256();
         for (TensorBlocks each : sorted) {
             String line = each.tensor() + "\t" + each.edge() + "\t" + each.coordinates() + "\t" + digests.get(each.tensor()) + "\n";
+            digest.update(line.getBytes(StandardCharsets.UTF_8));
+        }
+        for (WholeTensor each : tensors) {
+            String line = each.tensor() + "\twhole\t" + Arrays.toString(each.shape()) + "\t" + tensorDigests.get(each.tensor()) + "\n";
             digest.update(line.getBytes(StandardCharsets.UTF_8));
         }
         return hex(digest);

@@ -1,5 +1,6 @@
 package io.inlay.delta;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -11,7 +12,7 @@ import java.util.TreeMap;
 /**
  * What a delta says of itself: where it comes from, what it must be decoded against, and what it must decode to.
  *
- * @param formatVersion {@value #FORMAT_VERSION}
+ * @param formatVersion {@value #FORMAT_VERSION}, or {@value #WHOLE_TENSORS_VERSION} when there are whole tensors
  * @param base name of the base model
  * @param baseFingerprint {@code sha256:...} of the base that the blocks are encoded against
  * @param task name under which the tenant keeps versions of this fine-tune
@@ -22,15 +23,22 @@ import java.util.TreeMap;
  * @param dataDigest {@code sha256:...} of the training file
  * @param metrics losses and the like, by name
  * @param code version of Inlay that trained it
- * @param values trained values in all blocks
+ * @param values trained values in all blocks and whole tensors
  * @param blockDigests per tensor {@code sha256:...} of its decoded blocks' bytes, in the order of the file
- * @param digest logical digest: SHA-256 over {@code tensor TAB edge TAB coordinates TAB blockDigest LF} of all tensors, sorted by name
+ * @param digest logical digest: SHA-256 over {@code tensor TAB edge TAB coordinates TAB blockDigest LF} of all tensors that have blocks,
+ *        sorted by name, then {@code tensor TAB whole TAB shape TAB tensorDigest LF} of all whole ones, sorted by name
+ * @param tensorDigests per whole tensor {@code sha256:...} of its values' bytes; not written when there is none
  */
 public record DeltaManifest(int formatVersion, String base, String baseFingerprint, String task, int edge, String createdAt, String job,
         SortedMap<String, String> hyperparameters, String dataDigest, SortedMap<String, Double> metrics, String code, long values,
-        SortedMap<String, String> blockDigests, String digest) {
+        SortedMap<String, String> blockDigests, String digest,
+        @JsonInclude(JsonInclude.Include.NON_EMPTY) SortedMap<String, String> tensorDigests) {
 
+    /** Of deltas that have blocks only, which every Inlay reads. */
     public static final int FORMAT_VERSION = 1;
+
+    /** Of deltas that have whole tensors. */
+    public static final int WHOLE_TENSORS_VERSION = 2;
 
     /** Keys in the file's {@code __metadata__}. */
     static final String FORMAT_KEY = "format";
@@ -43,18 +51,23 @@ public record DeltaManifest(int formatVersion, String base, String baseFingerpri
         hyperparameters = hyperparameters == null ? new TreeMap<>() : new TreeMap<>(hyperparameters);
         metrics = metrics == null ? new TreeMap<>() : new TreeMap<>(metrics);
         blockDigests = blockDigests == null ? new TreeMap<>() : new TreeMap<>(blockDigests);
+        tensorDigests = tensorDigests == null ? new TreeMap<>() : new TreeMap<>(tensorDigests);
     }
 
     /** What is known before encoding; {@link DeltaFile} adds counts and digests. */
     public static DeltaManifest draft(String base, String baseFingerprint, String task, int edge, String createdAt, String job,
             Map<String, String> hyperparameters, String dataDigest, Map<String, Double> metrics, String code) {
         return new DeltaManifest(FORMAT_VERSION, base, baseFingerprint, task, edge, createdAt, job, new TreeMap<>(hyperparameters),
-                dataDigest, new TreeMap<>(metrics), code, 0, new TreeMap<>(), "");
+                dataDigest, new TreeMap<>(metrics), code, 0, new TreeMap<>(), "", new TreeMap<>());
     }
 
-    DeltaManifest with(long countedValues, SortedMap<String, String> countedDigests, String logicalDigest) {
-        return new DeltaManifest(formatVersion, base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest, metrics,
-                code, countedValues, countedDigests, logicalDigest);
+    DeltaManifest with(long countedValues, SortedMap<String, String> ofBlocks, SortedMap<String, String> ofTensors, String logicalDigest) {
+        return new DeltaManifest(version(ofTensors), base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest, metrics,
+                code, countedValues, ofBlocks, logicalDigest, ofTensors);
+    }
+
+    private static int version(Map<String, String> tensorDigests) {
+        return tensorDigests.isEmpty() ? FORMAT_VERSION : WHOLE_TENSORS_VERSION;
     }
 
     Map<String, String> toMetadata() {
@@ -76,10 +89,15 @@ public record DeltaManifest(int formatVersion, String base, String baseFingerpri
         } catch (JsonProcessingException malformed) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has a malformed manifest: " + malformed.getOriginalMessage(), malformed);
         }
-        if (manifest == null || manifest.formatVersion() != FORMAT_VERSION) {
+        if (manifest == null || manifest.formatVersion() < FORMAT_VERSION || manifest.formatVersion() > WHOLE_TENSORS_VERSION) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + " is of format version "
-                    + (manifest == null ? "none" : manifest.formatVersion()) + "; this Inlay reads version " + FORMAT_VERSION
-                    + ", use the one that wrote it or a newer one");
+                    + (manifest == null ? "none" : manifest.formatVersion()) + "; this Inlay reads versions " + FORMAT_VERSION + " and "
+                    + WHOLE_TENSORS_VERSION + ", use the one that wrote it or a newer one");
+        }
+        if (manifest.formatVersion() != version(manifest.tensorDigests())) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, label + " is of format version " + manifest.formatVersion() + " and names "
+                    + manifest.tensorDigests().size() + " whole tensors; version " + WHOLE_TENSORS_VERSION + " has some, version "
+                    + FORMAT_VERSION + " none");
         }
         if (manifest.baseFingerprint() == null || manifest.digest() == null || manifest.edge() <= 0) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has a manifest without base fingerprint, digest or edge");

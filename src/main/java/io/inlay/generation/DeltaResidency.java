@@ -2,10 +2,12 @@ package io.inlay.generation;
 
 import io.inlay.Problem;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.delta.WholeTensor;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
+import io.inlay.store.LoadedDelta;
 import io.inlay.tensor.DType;
 import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
@@ -219,13 +221,14 @@ public final class DeltaResidency implements AutoCloseable {
 
     private WeightOverlay overlay(Resident resident, Arena arena) {
         DeltaVersion version = resident.version;
-        var blocks = store.load(version, model.fingerprint(), model, arena).blocks();
-        long values = blocks.stream().mapToLong(TensorBlocks::count).sum();
+        LoadedDelta delta = store.load(version, model.fingerprint(), model, arena);
+        long values = delta.blocks().stream().mapToLong(TensorBlocks::count).sum()
+                + delta.tensors().stream().mapToLong(WholeTensor::count).sum();
         if (values != version.manifest().values()) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, version.model() + " has " + values + " values, its manifest says "
                     + version.manifest().values() + "; the file is damaged, restore it from a copy");
         }
-        return WeightOverlay.of(model, blocks);
+        return WeightOverlay.of(model, delta.blocks(), delta.tensors());
     }
 
     private final class CountedLease implements Lease {

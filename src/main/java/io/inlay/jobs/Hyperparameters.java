@@ -14,8 +14,11 @@ import java.util.EnumSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.TreeSet;
 
 /**
@@ -24,13 +27,20 @@ import java.util.TreeSet;
  */
 public final class Hyperparameters {
 
-    /** All fields, with what they mean in {@link TuningParameters} and {@link TuningMethod.Smt}. */
+    /** All fields, with what they mean in {@link TuningParameters}, {@link TuningMethod.Smt} and {@link TuningMethod.LowRank}. */
     public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
-            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix"));
+            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "rank", "alpha", "dropout"));
 
-    /** Methods whose result is a delta and can be kept. */
-    private static final List<String> METHODS = List.of("smt", "random_blocks");
+    private static final List<String> METHODS = List.of("smt", "random_blocks", "lora", "dora", "full");
+
+    /** Fields that only some methods know, by field; the others are every method's. */
+    private static final SortedMap<String, List<String>> FIELDS_OF_METHODS = new TreeMap<>(Map.ofEntries(
+            Map.entry("budget", List.of("smt", "random_blocks")), Map.entry("block_edge", List.of("smt", "random_blocks")),
+            Map.entry("targets", List.of("smt", "random_blocks", "lora", "dora")), Map.entry("warm_up_steps", List.of("smt")),
+            Map.entry("score", List.of("smt")), Map.entry("strategy", List.of("smt")), Map.entry("blocks_per_matrix", List.of("smt")),
+            Map.entry("rank", List.of("lora", "dora")), Map.entry("alpha", List.of("lora", "dora")),
+            Map.entry("dropout", List.of("lora", "dora"))));
 
     private final JsonNode json;
     private final TuningDefaults defaults;
@@ -84,6 +94,30 @@ public final class Hyperparameters {
 
     private TuningMethod method() {
         String name = json.path("method").asText("smt");
+        if (!METHODS.contains(name)) {
+            throw refused("method is '" + name + "'; supported are " + METHODS);
+        }
+        FIELDS_OF_METHODS.forEach((field, methods) -> {
+            if (given(field) && !methods.contains(name)) {
+                throw refused("hyperparameter '" + field + "' is none of method " + name + "; only " + String.join(", ", methods)
+                        + (methods.size() == 1 ? " has it" : " have it") + "; leave it out");
+            }
+        });
+        return switch (name) {
+            case "lora" -> lowRank(TuningMethod.LowRank.Kind.LORA);
+            case "dora" -> lowRank(TuningMethod.LowRank.Kind.DORA);
+            case "full" -> new TuningMethod.FullFineTuning();
+            default -> ofBlocks(name);
+        };
+    }
+
+    private TuningMethod lowRank(TuningMethod.LowRank.Kind kind) {
+        TuningMethod.LowRank usual = TuningMethod.LowRank.of(kind);
+        return new TuningMethod.LowRank(kind, integer("rank", usual.rank()), number("alpha", usual.alpha()),
+                number("dropout", usual.dropout()), targets(usual.targets()));
+    }
+
+    private TuningMethod ofBlocks(String name) {
         double budget = number("budget", defaults.budget());
         if (budget > defaults.maxBudget()) {
             throw refused("budget is " + budget + "; this server trains at most " + defaults.maxBudget()
@@ -91,10 +125,10 @@ public final class Hyperparameters {
         }
         OptionalInt edge = given("block_edge") ? OptionalInt.of(integer("block_edge", 0)) : OptionalInt.empty();
         return switch (name) {
-            case "smt" -> new TuningMethod.Smt(budget, edge, targets(), integer("warm_up_steps", defaults.warmUpSteps()),
+            case "smt" -> new TuningMethod.Smt(budget, edge, targets(TuningMethod.ATTENTION), integer("warm_up_steps", defaults.warmUpSteps()),
                     choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
-            case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets());
-            default -> throw refused("method is '" + name + "'; supported are " + METHODS);
+            case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets(TuningMethod.ATTENTION));
+            default -> throw new IllegalStateException(name + " is no method of blocks");
         };
     }
 
@@ -107,9 +141,9 @@ public final class Hyperparameters {
         };
     }
 
-    private Set<Projection> targets() {
+    private Set<Projection> targets(Set<Projection> otherwise) {
         if (!given("targets")) {
-            return TuningMethod.ATTENTION;
+            return otherwise;
         }
         JsonNode list = json.get("targets");
         Set<Projection> targets = EnumSet.noneOf(Projection.class);
@@ -180,6 +214,10 @@ public final class Hyperparameters {
             all.put("budget", blocks.budget());
             blocks.blockEdge().ifPresent(edge -> all.put("block_edge", edge));
             blocks.targets().forEach(target -> all.withArray("targets").add(wire(target)));
+        }
+        if (parameters.method() instanceof TuningMethod.LowRank adapters) {
+            all.put("rank", adapters.rank()).put("alpha", adapters.alpha()).put("dropout", adapters.dropout());
+            adapters.targets().forEach(target -> all.withArray("targets").add(wire(target)));
         }
         if (parameters.method() instanceof TuningMethod.Smt smt) {
             all.put("warm_up_steps", smt.warmUpSteps()).put("score", wire(smt.score()));

@@ -105,7 +105,7 @@ final class JobRunner {
                     new Wanted(run), arena);
             boolean published = jobs.succeed(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),
-                        manifest(run, model, trainingFile, parameters, outcome), outcome.blocks(), model);
+                        manifest(run, model, trainingFile, parameters, outcome), outcome.blocks(), outcome.tensors(), model);
                 return new JobStore.Publication(version.model(), outcome.tokens(), JobReport.of(version, model, outcome));
             });
             if (!published) {
@@ -153,7 +153,8 @@ final class JobRunner {
         Map<String, Double> metrics = new TreeMap<>(Map.of("training_loss", outcome.trainingLoss(), "steps", (double) outcome.steps(),
                 "tokens", (double) outcome.tokens()));
         outcome.validationLoss().ifPresent(loss -> metrics.put("validation_loss", loss));
-        return DeltaManifest.draft(model.name(), model.fingerprint(), run.job().request().task(), outcome.blocks().getFirst().edge(),
+        int edge = outcome.blocks().isEmpty() ? 1 : outcome.blocks().getFirst().edge();
+        return DeltaManifest.draft(model.name(), model.fingerprint(), run.job().request().task(), edge,
                 Instant.now().toString(), run.id(), hyperparameters, trainingFile.digest(), metrics, code);
     }
 }

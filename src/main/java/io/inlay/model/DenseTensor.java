@@ -22,7 +22,8 @@ public record DenseTensor(ParameterShape parameter, MemorySegment values) {
                 .toList();
     }
 
-    private static MemorySegment copy(LlamaModel model, Tensor weight, Arena arena) {
+    /** A copy as bf16, in the arena's memory. */
+    static MemorySegment copy(LlamaModel model, Tensor weight, Arena arena) {
         try (Scope scope = new Scope(model.torch())) {
             MemorySegment bits = scope.copyTo(weight, DType.BF16, Device.CPU).segment();
             return arena.allocate(bits.byteSize(), 64).copyFrom(bits);

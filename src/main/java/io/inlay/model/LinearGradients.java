@@ -8,7 +8,8 @@ import io.inlay.tensor.Tensor;
 
 /**
  * Weight gradients of linears, {@code dW = dY^T X}: whole for full fine-tuning and for warm-up, and of selected blocks alone for SMT,
- * where block (i, j) is {@code dY[:, rows i]^T X[:, columns j]} (the paper's section 3).
+ * where block (i, j) is {@code dY[:, rows i]^T X[:, columns j]} (the paper's section 3). Adapters' gradients are made by
+ * {@link AdapterPasses}.
  *
  * <p>Legend: N tokens, O output features, K input features, l edge.
  */
@@ -18,13 +19,15 @@ final class LinearGradients {
     private final Libtorch torch;
     private final Kernels kernels;
     private final Trainable trainable;
+    private final AdapterPasses adapters;
     private final Workspace workspace;
 
-    LinearGradients(LlamaModel model, Trainable trainable, Workspace workspace) {
+    LinearGradients(LlamaModel model, Trainable trainable, AdapterPasses adapters, Workspace workspace) {
         this.model = model;
         this.torch = model.torch();
         this.kernels = model.kernels();
         this.trainable = trainable;
+        this.adapters = adapters;
         this.workspace = workspace;
     }
 
@@ -45,6 +48,7 @@ final class LinearGradients {
         switch (trainable) {
             case TrainableModel full -> addDense(full.gradient(tensor), gradOut, x);
             case TrainableBlocks blocks -> addBlocks(blocks, blocks.part(tensor), gradOut, x);
+            case LowRankAdapters _ -> adapters.addGradients(adapters.part(layer, projection), gradOut, x);
             case GradientProbe probe -> probe.sink().accept(tensor, dense(gradOut, x));
         }
     }

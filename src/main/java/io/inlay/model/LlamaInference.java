@@ -29,7 +29,7 @@ public final class LlamaInference implements AutoCloseable {
     private final Libtorch torch;
     private final Kernels kernels;
     private final LlamaConfig config;
-    private final LlamaWeights weights;
+    private final LlamaWeights base;
     private final float attentionScale;
     private final ConcurrentLinkedQueue<Workspace> idle = new ConcurrentLinkedQueue<>();
 
@@ -38,7 +38,7 @@ public final class LlamaInference implements AutoCloseable {
         this.torch = model.torch();
         this.kernels = model.kernels();
         this.config = model.config();
-        this.weights = model.weights();
+        this.base = model.weights();
         this.attentionScale = (float) (1 / Math.sqrt(config.headDim()));
     }
 
@@ -106,6 +106,7 @@ public final class LlamaInference implements AutoCloseable {
     private float[] prefillEmpty(Workspace workspace, int[] tokens, KvCache cache, WeightOverlay overlay) {
         int n = tokens.length;
         int last = config.layers() - 1;
+        LlamaWeights weights = overlay.over(base);
         try (Scope scope = new Scope(torch)) {
             Tensor ids = scope.of(model.device(), tokens, n);
             Tensor positions = scope.of(model.device(), ascending(n), n);
@@ -145,6 +146,7 @@ public final class LlamaInference implements AutoCloseable {
 
     private float[] decodeOne(Workspace workspace, int token, KvCache cache, WeightOverlay overlay) {
         int last = config.layers() - 1;
+        LlamaWeights weights = overlay.over(base);
         Tensor ids = workspace.get("id", DType.INT32, 1);
         ids.segment().set(ValueLayout.JAVA_INT, 0, token);
         Tensor position = workspace.get("position", DType.INT32, 1);
@@ -175,6 +177,7 @@ public final class LlamaInference implements AutoCloseable {
 
     /** The last layer from its attention on, for one position, and the head: logits [V]. */
     private float[] finish(Workspace workspace, int layer, Tensor x, KvCache cache, WeightOverlay overlay) {
+        LlamaWeights weights = overlay.over(base);
         Tensor branch = workspace.get("branch.1", model.dtype(), 1, config.hiddenSize());
         Tensor normed = workspace.get("normed.1", model.dtype(), 1, config.hiddenSize());
         Tensor sum = workspace.get("x.1", model.dtype(), 1, config.hiddenSize());
@@ -214,7 +217,7 @@ public final class LlamaInference implements AutoCloseable {
     }
 
     private void linear(Workspace workspace, int layer, Projection projection, Tensor x, WeightOverlay overlay, Tensor out) {
-        Tensor weight = weights.layers().get(layer).linear(projection);
+        Tensor weight = overlay.over(base).layers().get(layer).linear(projection);
         TileTable tiles = overlay.table(layer, projection);
         if (x.size(0) <= FEW_ROWS) {
             kernels.linear(x, weight, tiles, out);

@@ -2,6 +2,7 @@ package io.inlay.model;
 
 import io.inlay.Problem;
 import io.inlay.delta.BaseMatrices;
+import io.inlay.delta.WholeTensor;
 import io.inlay.kernels.Kernels;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
@@ -172,8 +173,17 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         if (weight == null || weight.rank() != 2) {
             return null;
         }
-        MemorySegment bits = weight.dtype() == DType.BF16 ? weight.segment().asReadOnly() : narrowed(weight);
-        return new Matrix(weight.dim(0), weight.dim(1), bits);
+        return new Matrix(weight.dim(0), weight.dim(1), bits(weight));
+    }
+
+    @Override
+    public WholeTensor whole(String tensor) {
+        Tensor weight = tensors.get(tensor);
+        return weight == null ? null : new WholeTensor(tensor, weight.sizes(), bits(weight));
+    }
+
+    private MemorySegment bits(Tensor weight) {
+        return weight.dtype() == DType.BF16 ? weight.segment().asReadOnly() : narrowed(weight);
     }
 
     /** The bf16 form of an fp32 weight, in memory of the garbage collector's. */

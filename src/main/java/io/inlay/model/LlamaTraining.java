@@ -38,8 +38,11 @@ public final class LlamaTraining implements AutoCloseable {
     private final float epsilon;
     private final double attentionScale;
     private final int lowest;
+    private final AdapterPasses adapters;
     private final LinearGradients gradients;
     private final Activations activations;
+    private long step;
+    private long pass;
 
     /** What the forward pass leaves for the backward pass. */
     public enum Activations {
@@ -67,7 +70,8 @@ public final class LlamaTraining implements AutoCloseable {
         this.epsilon = (float) config.normEpsilon();
         this.attentionScale = 1 / Math.sqrt(config.headDim());
         this.lowest = lowestTrained();
-        this.gradients = new LinearGradients(model, trainable, workspace);
+        this.adapters = new AdapterPasses(model, trainable, workspace);
+        this.gradients = new LinearGradients(model, trainable, adapters, workspace);
     }
 
     private int lowestTrained() {
@@ -90,10 +94,17 @@ public final class LlamaTraining implements AutoCloseable {
             Tensor middle, Tensor middleRstd, Tensor gate, Tensor up) {
     }
 
+    /** Opens a step, counted from 0: adapters draw their dropout from its number and from that of the pass within it. */
+    public void beginStep(long number) {
+        step = number;
+        pass = 0;
+    }
+
     /**
      * Adds the gradients of {@code lossScale} times the summed loss to the trainable's buffers (a {@link GradientProbe} is shown them).
      */
     public BatchLoss forwardBackward(PackedBatch batch, float lossScale) {
+        adapters.begin(true, step, pass++);
         try (Scope scope = new Scope(torch)) {
             Kept[] kept = new Kept[config.layers()];
             Rows rows = new Rows(scope, batch);
@@ -109,6 +120,7 @@ public final class LlamaTraining implements AutoCloseable {
 
     /** Forward only: the loss of the weights as they are. */
     public BatchLoss evaluate(PackedBatch batch) {
+        adapters.begin(false, step, pass);
         try (Scope scope = new Scope(torch)) {
             Rows rows = new Rows(scope, batch);
             return loss(scope, rows, forward(scope, rows, null), 0, null);
@@ -119,6 +131,7 @@ public final class LlamaTraining implements AutoCloseable {
         switch (trainable) {
             case TrainableBlocks blocks -> torch.zero(blocks.gradients());
             case TrainableModel full -> full.parameters().values().forEach(parameter -> torch.zero(parameter.gradient()));
+            case LowRankAdapters low -> low.parameters().values().forEach(parameter -> torch.zero(parameter.gradient()));
             case GradientProbe _ -> {
             }
         }
@@ -264,8 +277,25 @@ public final class LlamaTraining implements AutoCloseable {
     }
 
     private void linear(int layer, Projection projection, Tensor x, Tensor out) {
+        LowRankAdapters.Part adapter = adapters.part(layer, projection);
+        if (adapter != null) {
+            adapters.forward(adapter, x, out);
+            return;
+        }
         try (Scope scope = new Scope(torch)) {
             torch.mm(out, x, weight(layer, projection).transpose(scope, 0, 1));
+        }
+    }
+
+    /** {@code gradIn = dy/dx gradOut} of a linear, or added to gradIn: gradOut [N, O], gradIn [N, K]. */
+    private void gradInput(int layer, Projection projection, Tensor gradOut, Tensor gradIn, boolean add) {
+        LowRankAdapters.Part adapter = adapters.part(layer, projection);
+        if (adapter != null) {
+            adapters.gradInput(adapter, gradOut, gradIn, add);
+        } else if (add) {
+            torch.addmm(gradIn, gradOut, weight(layer, projection), 1, 1);
+        } else {
+            torch.mm(gradIn, gradOut, weight(layer, projection));
         }
     }
 
@@ -373,7 +403,7 @@ public final class LlamaTraining implements AutoCloseable {
             gradients.add(l, Projection.DOWN, gradX, activated(kept));
         }
         Tensor gradActivated = workspace.get("activated", dtype, n, config.intermediateSize());
-        torch.mm(gradActivated, gradX, weight(l, Projection.DOWN));
+        gradInput(l, Projection.DOWN, gradX, gradActivated, false);
         kernels.swiGluBackward(gradActivated, kept.gate(), kept.up(), kept.gate(), kept.up());
         if (gradients.wants(l, Projection.GATE) || gradients.wants(l, Projection.UP)) {
             Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
@@ -382,8 +412,8 @@ public final class LlamaTraining implements AutoCloseable {
             gradients.add(l, Projection.UP, kept.up(), normed);
         }
         Tensor gradNormed = workspace.get("branch", dtype, n, config.hiddenSize());
-        torch.mm(gradNormed, kept.gate(), weight(l, Projection.GATE));
-        torch.addmm(gradNormed, kept.up(), weight(l, Projection.UP), 1, 1);
+        gradInput(l, Projection.GATE, kept.gate(), gradNormed, false);
+        gradInput(l, Projection.UP, kept.up(), gradNormed, true);
         kernels.rmsNormBackward(gradNormed, kept.middle(), layer.attentionNorm(), kept.middleRstd(), gradX,
                 normGradient(LlamaWeights.attentionNorm(l)));
     }
@@ -393,7 +423,7 @@ public final class LlamaTraining implements AutoCloseable {
         int n = rows.count;
         gradients.add(l, Projection.O, gradX, kept.attended());
         Tensor gradAttended = workspace.get("gradAttended", dtype, kept.attended().sizes());
-        torch.mm(gradAttended, gradX, weight(l, Projection.O));
+        gradInput(l, Projection.O, gradX, gradAttended, false);
         Tensor gradQuery = workspace.get("gradQuery", dtype, kept.query().sizes());
         Tensor gradKey = workspace.get("gradKey", dtype, kept.key().sizes());
         Tensor gradValue = workspace.get("gradValue", dtype, kept.value().sizes());
@@ -412,9 +442,9 @@ public final class LlamaTraining implements AutoCloseable {
         }
         if (more) {
             Tensor gradNormed = workspace.get("branch", dtype, n, config.hiddenSize());
-            torch.mm(gradNormed, gradQuery, weight(l, Projection.Q));
-            torch.addmm(gradNormed, gradKey, weight(l, Projection.K), 1, 1);
-            torch.addmm(gradNormed, gradValue, weight(l, Projection.V), 1, 1);
+            gradInput(l, Projection.Q, gradQuery, gradNormed, false);
+            gradInput(l, Projection.K, gradKey, gradNormed, true);
+            gradInput(l, Projection.V, gradValue, gradNormed, true);
             kernels.rmsNormBackward(gradNormed, kept.x(), layer.inputNorm(), kept.rstd(), gradX, normGradient(LlamaWeights.inputNorm(l)));
         }
     }

@@ -3,6 +3,7 @@ package io.inlay.model;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.util.Collections;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -41,6 +42,12 @@ public final class TrainableModel implements Trainable, AutoCloseable {
 
     public long count() {
         return parameters.values().stream().mapToLong(parameter -> parameter.weight().elements()).sum();
+    }
+
+    /** Copies of all weights as a delta has them, in the arena's memory. */
+    public DeltaTensors export(Arena arena) {
+        return DeltaTensors.of(model.config(), model.config().parameters(),
+                (parameter, one) -> DenseTensor.copy(model, parameters.get(parameter.name()).weight(), one), arena);
     }
 
     LlamaWeights weights() {

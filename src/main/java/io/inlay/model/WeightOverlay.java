@@ -2,28 +2,39 @@ package io.inlay.model;
 
 import io.inlay.Problem;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.delta.WholeTensor;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
+import io.inlay.tensor.Scope;
+import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
- * A delta laid over a model: a tile table for each linear that has blocks. The base is not touched; activating an overlay is handing it
- * to a call. For a bf16 model the tables point into the {@link TensorBlocks}' own memory, which must outlive the overlay.
+ * A delta laid over a model: a tile table for each linear that has blocks, and tensors that stand in for the base's where a delta has
+ * whole ones. The base is not touched; activating an overlay is handing it to a call. For a bf16 model both are the {@link TensorBlocks}'
+ * and {@link WholeTensor}s' own memory, which must outlive the overlay.
  */
 public final class WeightOverlay implements AutoCloseable {
 
-    private static final WeightOverlay NONE = new WeightOverlay(null, new TileTable[0][], 0);
+    private static final WeightOverlay NONE = new WeightOverlay(null, null, new TileTable[0][], null, 0);
 
     private final Arena arena;
+    private final Scope scope;
     private final TileTable[][] tables;
+    private final LlamaWeights weights;
     private final long bytes;
 
-    private WeightOverlay(Arena arena, TileTable[][] tables, long bytes) {
+    private WeightOverlay(Arena arena, Scope scope, TileTable[][] tables, LlamaWeights weights, long bytes) {
         this.arena = arena;
+        this.scope = scope;
         this.tables = tables;
+        this.weights = weights;
         this.bytes = bytes;
     }
 
@@ -34,17 +45,31 @@ public final class WeightOverlay implements AutoCloseable {
 
     /** An overlay of these blocks; refuses tensors and shapes that the model lacks. */
     public static WeightOverlay of(LlamaModel model, List<TensorBlocks> blocks) {
+        return of(model, blocks, List.of());
+    }
+
+    /** An overlay of these blocks and whole tensors; refuses tensors and shapes that the model lacks. */
+    public static WeightOverlay of(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
         LlamaConfig config = model.config();
         TileTable[][] tables = new TileTable[config.layers()][Projection.values().length];
         Arena arena = Arena.ofShared();
+        Scope scope = new Scope(model.torch());
         long bytes = 0;
         try {
             for (TensorBlocks each : blocks) {
                 place(model, each, tables, arena);
                 bytes += each.values().byteSize();
             }
-            return new WeightOverlay(arena, tables, bytes);
+            Map<String, Tensor> replaced = new HashMap<>();
+            for (WholeTensor each : tensors) {
+                replaced.put(each.tensor(), replacement(model, each, arena, scope));
+                bytes += each.values().byteSize();
+            }
+            LlamaWeights weights = replaced.isEmpty() ? null
+                    : LlamaWeights.of(config, name -> replaced.getOrDefault(name, model.tensor(name)));
+            return new WeightOverlay(arena, scope, tables, weights, bytes);
         } catch (RuntimeException failure) {
+            scope.close();
             arena.close();
             throw failure;
         }
@@ -70,6 +95,16 @@ public final class WeightOverlay implements AutoCloseable {
                 + model.name() + "; it was trained on another base");
     }
 
+    private static Tensor replacement(LlamaModel model, WholeTensor whole, Arena arena, Scope scope) {
+        Tensor weight = model.tensor(whole.tensor());
+        if (weight == null || !weight.hasSizes(whole.shape())) {
+            throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + whole.tensor() + " is of " + Arrays.toString(whole.shape())
+                    + ", the model's " + weight + "; it was trained on another base");
+        }
+        MemorySegment values = model.dtype() == DType.BF16 ? whole.values() : widen(whole.values(), arena);
+        return scope.wrap(values, model.dtype(), whole.shape());
+    }
+
     private static MemorySegment widen(MemorySegment bf16, Arena arena) {
         long count = bf16.byteSize() / 2;
         MemorySegment fp32 = arena.allocate(count * 4, 64);
@@ -84,7 +119,12 @@ public final class WeightOverlay implements AutoCloseable {
         return tables.length == 0 ? null : tables[layer][projection.ordinal()];
     }
 
-    /** Bytes of block values that the overlay shows. */
+    /** The model's weights, with the delta's whole tensors in their places. */
+    LlamaWeights over(LlamaWeights base) {
+        return weights == null ? base : weights;
+    }
+
+    /** Bytes of values that the overlay shows. */
     public long bytes() {
         return bytes;
     }
@@ -92,6 +132,7 @@ public final class WeightOverlay implements AutoCloseable {
     @Override
     public void close() {
         if (arena != null) {
+            scope.close();
             arena.close();
         }
     }

@@ -4,6 +4,7 @@ import io.inlay.Problem;
 import io.inlay.delta.BaseMatrices;
 import io.inlay.delta.DeltaManifest;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.delta.WholeTensor;
 import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Optional;
@@ -15,13 +16,20 @@ import java.util.OptionalInt;
  */
 public interface DeltaStore {
 
+    /** Publishes a delta that has blocks only. */
+    default DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
+            BaseMatrices matrices) {
+        return publish(tenant, base, task, draft, blocks, List.of(), matrices);
+    }
+
     /**
-     * Encodes blocks against their base and makes them the task's next version. When this returns, the version survives a crash; when it
+     * Encodes blocks and whole tensors against their base and makes them the task's next version. When this returns, the version survives a crash; when it
      * throws, no trace of it is visible.
      *
      * @throws Problem {@code STORAGE_FULL} or {@code STORAGE_FAILED}
      */
-    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks, BaseMatrices matrices);
+    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks, List<WholeTensor> tensors,
+            BaseMatrices matrices);
 
     /** All versions of a tenant, by base, task and number; damaged ones are left out and logged, {@link #find} says what is wrong with them. */
     List<DeltaVersion> list(String tenant);

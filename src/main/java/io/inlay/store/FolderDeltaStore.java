@@ -5,6 +5,7 @@ import io.inlay.delta.BaseMatrices;
 import io.inlay.delta.DeltaFile;
 import io.inlay.delta.DeltaManifest;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.delta.WholeTensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -82,9 +83,9 @@ public final class FolderDeltaStore implements DeltaStore {
 
     @Override
     public DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
-            BaseMatrices matrices) {
+            List<WholeTensor> tensors, BaseMatrices matrices) {
         Path folder = folder(tenant, base, task);
-        DeltaFile.Encoded encoded = DeltaFile.encode(draft, blocks, matrices);
+        DeltaFile.Encoded encoded = DeltaFile.encode(draft, blocks, tensors, matrices);
         Path temporary = folder.resolve(TEMPORARY + UUID.randomUUID());
         try {
             createFolders(folder);
@@ -212,7 +213,7 @@ public final class FolderDeltaStore implements DeltaStore {
         Path file = file(version);
         try (Arena mapping = Arena.ofConfined()) {
             DeltaFile.Decoded decoded = DeltaFile.decode(map(file, mapping), file.toString(), baseFingerprint, matrices, arena);
-            return new LoadedDelta(version, decoded.blocks());
+            return new LoadedDelta(version, decoded.blocks(), decoded.tensors());
         } catch (NoSuchFileException deleted) {
             throw new Problem(Problem.Code.NOT_FOUND, version.model() + " is no longer there", deleted);
         } catch (IOException failure) {

@@ -1,6 +1,7 @@
 package io.inlay.tuning;
 
 import io.inlay.kernels.Kernels;
+import io.inlay.model.LowRankAdapters;
 import io.inlay.model.TrainableBlocks;
 import io.inlay.model.TrainableModel;
 import io.inlay.tensor.DType;
@@ -8,6 +9,7 @@ import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.util.List;
+import java.util.SortedMap;
 
 /**
  * AdamW over whatever a run trains. Every value has an fp32 master, which starts as the base's, and two fp32 moments; the weight that the
@@ -48,7 +50,16 @@ public final class AdamWOptimizer implements AutoCloseable {
 
     /** Every parameter of a model; norms do not decay. */
     public static List<Slot> slots(TrainableModel model) {
-        return model.parameters().values().stream()
+        return slots(model.parameters());
+    }
+
+    /** Every A, B and magnitude; magnitudes do not decay. */
+    public static List<Slot> slots(LowRankAdapters adapters) {
+        return slots(adapters.parameters());
+    }
+
+    private static List<Slot> slots(SortedMap<String, TrainableModel.Parameter> parameters) {
+        return parameters.values().stream()
                 .map(parameter -> new Slot(parameter.gradient(), parameter.weight(), parameter.weight().rank() > 1)).toList();
     }
 

@@ -41,6 +41,7 @@ public final class TrainingStep {
             throw new IllegalArgumentException("the batch of step " + (step + 1) + " has no target; nothing can be learnt from it");
         }
         training.zeroGradients();
+        training.beginStep(step);
         double sum = 0;
         for (PackedBatch part : Packing.split(batch, microBatchTokens)) {
             BatchLoss loss = training.forwardBackward(part, 1f / targets);

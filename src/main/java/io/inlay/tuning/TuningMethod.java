@@ -3,6 +3,7 @@ package io.inlay.tuning;
 import io.inlay.model.Projection;
 import java.util.Collections;
 import java.util.EnumSet;
+import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.Set;
 
@@ -95,7 +96,47 @@ public sealed interface TuningMethod {
         }
     }
 
-    /** Every parameter moves; leaves whole matrices, not a delta. */
+    /**
+     * LoRA and DoRA as PEFT has them. The adapters are merged into their linears when the run ends.
+     *
+     * @param alpha the product B A counts alpha / rank times
+     * @param dropout share of an adapter's inputs that is dropped in training
+     * @param targets the linears that get one
+     */
+    record LowRank(Kind kind, int rank, double alpha, double dropout, Set<Projection> targets) implements TuningMethod {
+
+        /** Whether a linear's rows get a trained length of their own. */
+        public enum Kind {
+            LORA,
+            DORA
+        }
+
+        /** What both papers fine-tune LLaMA with. */
+        public static final Set<Projection> DEFAULT_TARGETS = Collections.unmodifiableSet(
+                EnumSet.of(Projection.Q, Projection.K, Projection.V, Projection.UP, Projection.DOWN));
+
+        private static final double LARGEST_DROPOUT = 0.95;
+
+        public LowRank {
+            Hyperparameter.present("method", kind);
+            Hyperparameter.within("rank", rank, 1, 65_536);
+            Hyperparameter.above("alpha", alpha, 0, 1e6);
+            Hyperparameter.within("dropout", dropout, 0, LARGEST_DROPOUT);
+            targets = checked(targets);
+        }
+
+        /** The settings of DESIGN.md section 5. */
+        public static LowRank of(Kind kind) {
+            return new LowRank(kind, 32, 64, 0.05, DEFAULT_TARGETS);
+        }
+
+        @Override
+        public String wire() {
+            return kind.name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** Every parameter moves; all of them are the result. */
     record FullFineTuning() implements TuningMethod {
 
         @Override
@@ -112,6 +153,10 @@ public sealed interface TuningMethod {
         if (Hyperparameter.present("block_edge", blockEdge).isPresent()) {
             Hyperparameter.within("block_edge", blockEdge.getAsInt(), 1, 65_536);
         }
+        return checked(targets);
+    }
+
+    private static Set<Projection> checked(Set<Projection> targets) {
         if (Hyperparameter.present("targets", targets).isEmpty()) {
             throw Hyperparameter.refused("targets", "empty", "name at least one of q, k, v, o, gate, up, down");
         }

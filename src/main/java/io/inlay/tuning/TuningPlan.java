@@ -20,7 +20,7 @@ import java.util.Optional;
  * @param stepsPerEpoch batches that an epoch has
  * @param steps of training, in all
  * @param warmUpSteps that score blocks before; 0 for methods without scores
- * @param blocks what may be chosen and how much of it; empty for full fine-tuning
+ * @param blocks what may be chosen and how much of it; empty for methods without blocks
  * @param trainedParameters values that will move
  * @param modelParameters values that the model has
  */
@@ -54,6 +54,8 @@ public record TuningPlan(TuningParameters parameters, int stepsPerEpoch, int ste
         long all = config.parameterCount();
         return switch (parameters.method()) {
             case TuningMethod.FullFineTuning _ -> new TuningPlan(parameters, stepsPerEpoch, steps, 0, Optional.empty(), all, all);
+            case TuningMethod.LowRank method -> new TuningPlan(parameters, stepsPerEpoch, steps, 0, Optional.empty(),
+                    adapterParameters(config, method), all);
             case TuningMethod.OfBlocks method -> {
                 Blocks blocks = blocks(config, method);
                 int warmUp = method instanceof TuningMethod.Smt smt ? Math.min(smt.warmUpSteps(), stepsPerEpoch) : 0;
@@ -63,7 +65,17 @@ public record TuningPlan(TuningParameters parameters, int stepsPerEpoch, int ste
         };
     }
 
-    /** Share of the model's parameters that will move. */
+    /** PEFT's count: A [r, in] and B [out, r] of each target, and a magnitude per output for DoRA. */
+    private static long adapterParameters(LlamaConfig config, TuningMethod.LowRank method) {
+        long layer = 0;
+        for (Projection target : method.targets()) {
+            long[] shape = config.shape(target);
+            layer += method.rank() * (shape[0] + shape[1]) + (method.kind() == TuningMethod.LowRank.Kind.DORA ? shape[0] : 0);
+        }
+        return layer * config.layers();
+    }
+
+    /** Share of the model's parameters that will move; adapters' values are none of the model's, but are counted alike. */
     public double share() {
         return (double) trainedParameters / modelParameters;
     }

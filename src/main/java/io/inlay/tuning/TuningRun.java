@@ -2,10 +2,11 @@ package io.inlay.tuning;
 
 import io.inlay.Problem;
 import io.inlay.model.BatchLoss;
-import io.inlay.model.DenseTensor;
+import io.inlay.model.DeltaTensors;
 import io.inlay.model.GradientProbe;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
+import io.inlay.model.LowRankAdapters;
 import io.inlay.model.PackedBatch;
 import io.inlay.model.Trainable;
 import io.inlay.model.TrainableBlocks;
@@ -15,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
+import java.util.stream.IntStream;
 
 /**
  * One tuning run from data to result: plan, warm up, select, train, validate. The base is read, never written. The same model, examples
@@ -45,7 +47,11 @@ public final class TuningRun {
         listener.planned(plan);
         Session session = new Session(plan, new BatchOrder(training, parameters.batchSize(), parameters.seed()), List.copyOf(validation),
                 listener, cancelled);
-        return plan.blocks().isPresent() ? tuneBlocks(session, plan.blocks().get(), arena) : tuneAll(session, arena);
+        return switch (parameters.method()) {
+            case TuningMethod.OfBlocks _ -> tuneBlocks(session, plan.blocks().orElseThrow(), arena);
+            case TuningMethod.LowRank method -> tuneAdapters(session, method, arena);
+            case TuningMethod.FullFineTuning _ -> tuneAll(session, arena);
+        };
     }
 
     /** What all phases of one run share. */
@@ -75,7 +81,7 @@ public final class TuningRun {
     private TuningOutcome tuneBlocks(Session session, TuningPlan.Blocks blocks, Arena arena) {
         Optional<float[]> scores = switch (session.plan().parameters().method()) {
             case TuningMethod.Smt smt -> Optional.of(score(session, blocks.grid(), smt.score()));
-            case TuningMethod.RandomBlocks _, TuningMethod.FullFineTuning _ -> Optional.empty();
+            case TuningMethod.RandomBlocks _, TuningMethod.LowRank _, TuningMethod.FullFineTuning _ -> Optional.empty();
         };
         BlockSelection selection = select(session.plan().parameters(), blocks, scores);
         SelectionReport report = SelectionReport.of(selection, scores, session.plan().modelParameters());
@@ -87,12 +93,28 @@ public final class TuningRun {
         }
     }
 
+    private TuningOutcome tuneAdapters(Session session, TuningMethod.LowRank method, Arena arena) {
+        LowRankAdapters.Settings settings = new LowRankAdapters.Settings(method.rank(), method.alpha(), method.dropout(),
+                method.kind() == TuningMethod.LowRank.Kind.DORA, session.plan().parameters().seed());
+        List<String> targets = IntStream.range(0, model.config().layers()).boxed()
+                .flatMap(layer -> method.targets().stream().map(target -> target.tensor(layer))).toList();
+        try (LowRankAdapters trainable = new LowRankAdapters(model, settings, targets)) {
+            Trained trained = train(session, trainable, AdamWOptimizer.slots(trainable));
+            return outcome(session, trained, trainable.export(arena));
+        }
+    }
+
     private TuningOutcome tuneAll(Session session, Arena arena) {
         try (TrainableModel trainable = new TrainableModel(model)) {
             Trained trained = train(session, trainable, AdamWOptimizer.slots(trainable));
-            return new TuningOutcome(session.plan(), List.of(), DenseTensor.export(model, trainable, arena), Optional.empty(),
-                    session.plan().steps(), trained.tokens(), trained.loss(), trained.validationLoss());
+            return outcome(session, trained, trainable.export(arena));
         }
+    }
+
+    /** Of a method without a selection. */
+    private static TuningOutcome outcome(Session session, Trained trained, DeltaTensors result) {
+        return new TuningOutcome(session.plan(), result.blocks(), result.tensors(), Optional.empty(), session.plan().steps(),
+                trained.tokens(), trained.loss(), trained.validationLoss());
     }
 
     private static BlockSelection select(TuningParameters parameters, TuningPlan.Blocks blocks, Optional<float[]> scores) {
@@ -102,7 +124,8 @@ public final class TuningRun {
                 case TuningMethod.Strategy.PerMatrix each -> BlockSelection.perMatrix(blocks.grid(), scores.orElseThrow(), each.blocks());
             };
             case TuningMethod.RandomBlocks _ -> BlockSelection.random(blocks.grid(), blocks.count(), parameters.seed());
-            case TuningMethod.FullFineTuning _ -> throw new IllegalStateException("full fine-tuning selects nothing");
+            case TuningMethod.LowRank _, TuningMethod.FullFineTuning _ ->
+                throw new IllegalStateException(parameters.method().wire() + " selects nothing");
         };
     }
 

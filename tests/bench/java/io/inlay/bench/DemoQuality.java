@@ -2,7 +2,6 @@ package io.inlay.bench;
 
 import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
-import io.inlay.model.CheckpointWriter;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
@@ -18,11 +17,8 @@ import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningOutcome;
 import io.inlay.tuning.TuningParameters;
 import io.inlay.tuning.TuningRun;
-import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -68,7 +64,7 @@ public final class DemoQuality {
     private DemoQuality() {
     }
 
-    public static void main(String[] arguments) throws IOException {
+    public static void main(String[] arguments) {
         if (arguments.length > 0 && arguments[0].equals("sweep")) {
             new DemoQuality().sweep();
             return;
@@ -76,7 +72,7 @@ public final class DemoQuality {
         new DemoQuality().compare(arguments.length > 0 ? Integer.parseInt(arguments[0]) : 5);
     }
 
-    private void compare(int seeds) throws IOException {
+    private void compare(int seeds) {
         double[] means = new double[Method.values().length];
         try (LlamaModel base = open(BASE)) {
             System.out.printf(Locale.ROOT, "%s, %,d parameters, %d held-out questions a seed, %d seeds%n", base.name(), base.parameterCount(),
@@ -104,7 +100,7 @@ public final class DemoQuality {
     }
 
     /** Accuracy by learning rate, on a seed that no comparison uses. */
-    private void sweep() throws IOException {
+    private void sweep() {
         try (LlamaModel base = open(BASE)) {
             for (Method method : Method.values()) {
                 for (double rate : RATES) {
@@ -119,39 +115,15 @@ public final class DemoQuality {
         return LlamaModel.open(torch, kernels, folder, ModelOptions.defaults());
     }
 
-    private double tuned(LlamaModel base, Method method, double rate, long seed) throws IOException {
+    private double tuned(LlamaModel base, Method method, double rate, long seed) {
         var examples = Dispatch.training(seed, RECIPE.examples()).stream().map(question -> example(base, question)).toList();
         var parameters = TuningParameters.of(method.method()).epochs(RECIPE.epochs()).batchSize(RECIPE.batchSize())
                 .learningRate(LearningRate.linear(rate)).seed(seed).build();
         try (Arena arena = Arena.ofConfined()) {
             TuningOutcome outcome = new TuningRun(base).run(examples, List.of(), parameters, TuningListener.NONE, () -> false, arena);
-            if (method == Method.FULL) {
-                return accuracyOfWhole(outcome, seed);
-            }
-            try (WeightOverlay overlay = WeightOverlay.of(base, outcome.blocks())) {
+            try (WeightOverlay overlay = WeightOverlay.of(base, outcome.blocks(), outcome.tensors())) {
                 return accuracy(base, overlay, seed);
             }
-        }
-    }
-
-    /** Full fine-tuning leaves a whole checkpoint, which is opened as a model of its own. */
-    private double accuracyOfWhole(TuningOutcome outcome, long seed) throws IOException {
-        Path folder = Files.createTempDirectory("inlay-full");
-        try {
-            for (String name : List.of("config.json", "tokenizer.json", "tokenizer_config.json")) {
-                Files.copy(BASE.resolve(name), folder.resolve(name), StandardCopyOption.REPLACE_EXISTING);
-            }
-            CheckpointWriter.write(folder.resolve("model.safetensors"), outcome.tensors());
-            try (LlamaModel model = open(folder)) {
-                return accuracy(model, WeightOverlay.none(), seed);
-            }
-        } finally {
-            try (var files = Files.list(folder)) {
-                for (Path file : files.toList()) {
-                    Files.delete(file);
-                }
-            }
-            Files.delete(folder);
         }
     }
 

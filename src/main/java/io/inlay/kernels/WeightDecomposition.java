@@ -1,0 +1,97 @@
+package io.inlay.kernels;
+
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Tensor;
+import java.util.Arrays;
+
+/**
+ * What DoRA (Liu et al. 2024) asks for beside matrix products: norms of a weight's rows, and outputs scaled one by one. All tensors have
+ * dense rows; sums are made in double precision and in a fixed order.
+ *
+ * <p>Legend: N tokens, O outputs, K inputs.
+ */
+public final class WeightDecomposition {
+
+    private static final Cores CORES = new Cores(CpuKernels.threads());
+
+    private WeightDecomposition() {
+    }
+
+    /** {@code sum_k a[o, k] b[o, k]} of every row: a, b [O, K]. */
+    public static double[] rowDots(Tensor a, Tensor b) {
+        require(a.rank() == 2 && b.hasSizes(a.sizes()) && a.rowsDense() && b.rowsDense(), "rowDots", a, b);
+        double[] dots = new double[a.dim(0)];
+        Floats left = Floats.of(a);
+        Floats right = Floats.of(b);
+        CORES.forEach(dots.length, a.elements(), (begin, end) -> {
+            for (int row = begin; row < end; row++) {
+                double sum = 0;
+                for (int k = 0; k < a.dim(1); k++) {
+                    sum += (double) left.get(row * a.stride(0) + k) * right.get(row * b.stride(0) + k);
+                }
+                dots[row] = sum;
+            }
+        });
+        return dots;
+    }
+
+    /** {@code out[n, o] = x[n, o] scale[o]}: x, out [N, O] of one type, scale fp32 [O]; out may be x. */
+    public static void scaleColumns(Tensor x, Tensor scale, Tensor out) {
+        require(x.rank() == 2 && out.hasSizes(x.sizes()) && x.dtype() == out.dtype() && x.rowsDense() && out.rowsDense()
+                && perColumn(scale, x), "scaleColumns", x, scale, out);
+        Floats from = Floats.of(x);
+        Floats to = Floats.of(out);
+        Floats factors = Floats.of(scale);
+        CORES.forEach(x.dim(0), x.elements(), (begin, end) -> {
+            for (int row = begin; row < end; row++) {
+                for (int o = 0; o < x.dim(1); o++) {
+                    to.set(row * out.stride(0) + o, from.get(row * x.stride(0) + o) * factors.get(o));
+                }
+            }
+        });
+    }
+
+    /** {@code w[o, k] *= scale[o]}: w [O, K]. */
+    public static void scaleRows(Tensor w, double[] scale) {
+        require(w.rank() == 2 && w.rowsDense() && w.size(0) == scale.length, "scaleRows by " + scale.length, w);
+        Floats values = Floats.of(w);
+        CORES.forEach(w.dim(0), w.elements(), (begin, end) -> {
+            for (int row = begin; row < end; row++) {
+                for (int k = 0; k < w.dim(1); k++) {
+                    values.set(row * w.stride(0) + k, (float) (values.get(row * w.stride(0) + k) * scale[row]));
+                }
+            }
+        });
+    }
+
+    /** {@code sums[o] += sum_n g[n, o] u[n, o] / divisor[o]}: g, u [N, O], divisor and sums fp32 [O]. */
+    public static void addColumnDots(Tensor g, Tensor u, Tensor divisor, Tensor sums) {
+        require(g.rank() == 2 && u.hasSizes(g.sizes()) && g.rowsDense() && u.rowsDense() && perColumn(divisor, g) && perColumn(sums, g),
+                "addColumnDots", g, u, divisor, sums);
+        Floats left = Floats.of(g);
+        Floats right = Floats.of(u);
+        Floats norms = Floats.of(divisor);
+        Floats target = Floats.of(sums);
+        CORES.forEach(g.dim(1), g.elements(), (begin, end) -> {
+            double[] dots = new double[end - begin];
+            for (int row = 0; row < g.dim(0); row++) {
+                for (int o = begin; o < end; o++) {
+                    dots[o - begin] += (double) left.get(row * g.stride(0) + o) * right.get(row * u.stride(0) + o);
+                }
+            }
+            for (int o = begin; o < end; o++) {
+                target.add(o, (float) (dots[o - begin] / norms.get(o)));
+            }
+        });
+    }
+
+    private static boolean perColumn(Tensor vector, Tensor matrix) {
+        return vector.dtype() == DType.FP32 && vector.hasSizes(matrix.size(1)) && vector.contiguous();
+    }
+
+    private static void require(boolean holds, String operation, Tensor... operands) {
+        if (!holds) {
+            throw new IllegalArgumentException(operation + " does not fit its operands: " + Arrays.toString(operands));
+        }
+    }
+}
