@@ -38,10 +38,10 @@ class EndingTest {
         model.close();
     }
 
-    /** At a rate that overshoots: the validation loss falls and then rises. */
+    /** At a rate that grows until it overshoots: the validation loss falls and then rises. */
     private static TuningParameters.Builder rash() {
-        return TuningParameters.of(new RandomBlocks(0.2, OptionalInt.of(16), TuningMethod.ATTENTION)).batchSize(4)
-                .learningRate(LearningRate.constant(0.05)).evaluateEvery(2).maxSteps(30);
+        return TuningParameters.of(new RandomBlocks(0.1, OptionalInt.of(16), TuningMethod.ATTENTION)).batchSize(4)
+                .learningRate(new LearningRate(1, LearningRate.Shape.CONSTANT, 30)).evaluateEvery(2).maxSteps(30);
     }
 
     private static List<TuningExample> training() {

@@ -90,8 +90,8 @@ public final class Hyperparameters {
         if (given("early_stop_patience")) {
             builder.earlyStop(new EarlyStop(integer("early_stop_patience", 0), number("early_stop_min_delta", 0)));
         } else if (given("early_stop_min_delta")) {
-            throw refused("early_stop_min_delta is " + json.get("early_stop_min_delta") + ", but early_stop_patience is not given; say after "
-                    + "how many evaluations without improvement to stop");
+            throw refused("early_stop_min_delta is " + json.get("early_stop_min_delta") + ", but early_stop_patience is not given; say "
+                    + "after how many evaluations without improvement to stop");
         }
         if (given("keep_best")) {
             if (!json.get("keep_best").isBoolean()) {
@@ -198,7 +198,8 @@ public final class Hyperparameters {
                 .put("micro_batch_tokens", parameters.microBatchTokens()).put("seed", parameters.seed());
         parameters.maxSteps().ifPresent(steps -> all.put("max_steps", steps));
         parameters.evaluateEvery().ifPresent(steps -> all.put("evaluate_every", steps));
-        parameters.earlyStop().ifPresent(stop -> all.put("early_stop_patience", stop.patience()).put("early_stop_min_delta", stop.minDelta()));
+        parameters.earlyStop().ifPresent(stop -> all.put("early_stop_patience", stop.patience())
+                .put("early_stop_min_delta", stop.minDelta()));
         all.put("keep_best", parameters.keepBest());
         parameters.checkpointEvery().ifPresent(steps -> all.put("checkpoint_every", steps));
         if (parameters.method() instanceof TuningMethod.OfBlocks blocks) {

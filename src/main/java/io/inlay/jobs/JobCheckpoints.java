@@ -6,8 +6,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -52,16 +52,16 @@ public final class JobCheckpoints {
         }
     }
 
-    /** Removes the checkpoints of all jobs but these. */
-    void keepOnly(Set<String> jobs) {
+    /** Ids of the jobs that have left something. */
+    Set<String> jobs() {
         if (!Files.isDirectory(folder)) {
-            return;
+            return Set.of();
         }
         try (Stream<Path> entries = Files.list(folder)) {
-            List<String> found = entries.map(entry -> entry.getFileName().toString()).toList();
-            found.stream().filter(job -> !jobs.contains(job)).forEach(this::remove);
+            return entries.map(entry -> entry.getFileName().toString()).collect(Collectors.toSet());
         } catch (IOException unreadable) {
-            LOG.warn("{} could not be swept: {}", folder, unreadable.getMessage());
+            LOG.warn("{} could not be listed: {}", folder, unreadable.getMessage());
+            return Set.of();
         }
     }
 }

@@ -85,7 +85,8 @@ final class JobRunner {
             return end(run, problem);
         } catch (RuntimeException | Error unexpected) {
             LOG.error("job {} failed", run.id(), unexpected);
-            return end(run, new Problem(Problem.Code.INTERNAL, "the job failed: " + unexpected + "; the server's log has more", unexpected));
+            return end(run, new Problem(Problem.Code.INTERNAL, "the job failed: " + unexpected + "; the server's log has more",
+                    unexpected));
         }
     }
 
@@ -130,8 +131,8 @@ final class JobRunner {
             jobs.message(run, "info", "There is no checkpoint of the job; it starts again from its beginning");
         }
         try (Arena arena = Arena.ofShared()) {
-            TuningOutcome outcome = new TuningRun(model).run(training, validation, parameters, new JobEvents(jobs, run), new Wishes(run), own,
-                    arena);
+            TuningOutcome outcome = new TuningRun(model).run(training, validation, parameters, new JobEvents(jobs, run),
+                    new Wishes(run), own, arena);
             return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),
                         manifest(run, model, trainingFile, parameters, outcome), outcome.blocks(), model);

@@ -68,12 +68,13 @@ final class JobStore {
 
     /** Jobs that have not ended, paused ones included, oldest first. */
     List<TuningJob> unfinished() {
-        return database.query(JobStore::read, "select * from tuning_job where status in ('queued', 'running', 'paused') order by created_at");
+        return database.query(JobStore::read, "select * from tuning_job where status in ('queued', 'running', 'paused') "
+                + "order by created_at");
     }
 
     /**
-     * Begins a run; empty when the job has ended, is paused or was queued anew since, or was to be cancelled or paused, which happens then. A
-     * job that may have a best to publish is run to be cancelled.
+     * Begins a run; empty when the job has ended, is paused or was queued anew since, or was to be cancelled or paused, which happens
+     * then. A job that may have a best to publish is run to be cancelled.
      *
      * @param resumes how often the job had been queued anew when this run was scheduled
      */
@@ -137,8 +138,8 @@ final class JobStore {
     }
 
     /**
-     * Publishes the best of a job that is to be cancelled, and ends it so, as {@link #succeed} does. Returns false, and does not publish, when
-     * the run is no longer the job's or nobody wants it cancelled.
+     * Publishes the best of a job that is to be cancelled, and ends it so, as {@link #succeed} does. Returns false, and does not publish,
+     * when the run is no longer the job's or nobody wants it cancelled.
      */
     boolean cancelWithBest(Run run, Supplier<Publication> publish) {
         return database.transaction(each -> {
@@ -161,8 +162,8 @@ final class JobStore {
     }
 
     /**
-     * Ends a run that was told to: the job is cancelled or paused if that was asked, and else goes back into the queue. Returns whether it is
-     * in the queue.
+     * Ends a run that was told to: the job is cancelled or paused if that was asked, and else goes back into the queue. Returns whether
+     * it is in the queue.
      *
      * @param stopping whether the server's end is the reason; if not, somebody has taken a pause back
      */
@@ -291,7 +292,8 @@ final class JobStore {
                 request.path("task").asText(), request.path("training_file").asText(),
                 Optional.ofNullable(request.path("validation_file").asText(null)), request.path("hyperparameters")), state,
                 instant(row.getLong("created_at")), row.getBoolean("cancel_requested"),
-                row.getBoolean("pause_requested"), row.getInt("attempt"), row.getInt("resumes"), Optional.ofNullable(json(row.getString("report"))));
+                row.getBoolean("pause_requested"), row.getInt("attempt"), row.getInt("resumes"),
+                Optional.ofNullable(json(row.getString("report"))));
     }
 
     private static JsonNode json(String text) throws SQLException {

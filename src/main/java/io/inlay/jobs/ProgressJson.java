@@ -9,7 +9,7 @@ import io.inlay.tuning.TuningProgress;
 import java.util.Optional;
 import java.util.OptionalDouble;
 
-/** A run's progress as JSON. Doubles are written as the shortest text that reads back to the same bits; those that are no number as text. */
+/** A run's progress as JSON. Losses are text that reads back to the same double, also where they are not a number. */
 final class ProgressJson {
 
     private ProgressJson() {

@@ -67,22 +67,26 @@ final class RunCheckpoints implements TuningCheckpoints {
 
     @Override
     public Optional<Saved> load() {
-        for (String name : List.of(CURRENT, PREVIOUS)) {
-            Path file = folder.resolve(name);
-            if (!Files.isRegularFile(file)) {
-                continue;
-            }
-            try {
-                Saved saved = open(file);
-                settle(file);
-                kept = Optional.of(saved.progress());
-                journal.tell("info", "The job goes on from its checkpoint after " + ProgressJson.shown(saved.progress()));
-                return Optional.of(saved);
-            } catch (Problem | IOException unusable) {
-                journal.tell("warn", "A checkpoint is not used: " + unusable.getMessage() + "; " + (name.equals(CURRENT)
-                        && Files.isRegularFile(folder.resolve(PREVIOUS)) ? "the one before it is tried" : "the job starts from its beginning"));
-            }
+        Optional<Saved> saved = load(folder.resolve(CURRENT)).or(() -> load(folder.resolve(PREVIOUS)));
+        saved.ifPresent(found -> {
+            kept = Optional.of(found.progress());
+            journal.tell("info", "The job goes on from its checkpoint after " + ProgressJson.shown(found.progress()));
+        });
+        return saved;
+    }
+
+    private Optional<Saved> load(Path file) {
+        if (!Files.isRegularFile(file)) {
+            return Optional.empty();
         }
+        String reason;
+        try {
+            return Optional.of(open(file));
+        } catch (Problem | IOException unusable) {
+            reason = unusable.getMessage();
+        }
+        journal.tell("warn", "A checkpoint is not used: " + reason + "; " + (file.endsWith(CURRENT)
+                && Files.isRegularFile(folder.resolve(PREVIOUS)) ? "the one before it is tried" : "the job starts from its beginning"));
         return Optional.empty();
     }
 
@@ -92,8 +96,10 @@ final class RunCheckpoints implements TuningCheckpoints {
             identity.difference(RunIdentity.of(opened.state().path("run"))).ifPresent(different -> {
                 throw new Problem(Problem.Code.CONFLICT, file + " is of another " + different);
             });
-            return new Read(opened, ProgressJson.read(opened.state().path("progress")));
-        } catch (RuntimeException refused) {
+            Saved saved = new Read(opened, ProgressJson.read(opened.state().path("progress")));
+            settle(file);
+            return saved;
+        } catch (IOException | RuntimeException refused) {
             opened.close();
             throw refused;
         }

@@ -13,10 +13,10 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.function.Function;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import javax.sql.DataSource;
 
 /**
@@ -72,7 +72,8 @@ public final class TuningJobs implements AutoCloseable {
 
         static Queued of(String instance) {
             int mark = instance.indexOf(MARK);
-            return mark < 0 ? new Queued(instance, 0) : new Queued(instance.substring(0, mark), Integer.parseInt(instance.substring(mark + 1)));
+            return mark < 0 ? new Queued(instance, 0)
+                    : new Queued(instance.substring(0, mark), Integer.parseInt(instance.substring(mark + 1)));
         }
 
         String instance() {
@@ -86,8 +87,10 @@ public final class TuningJobs implements AutoCloseable {
 
     /** Takes up jobs, those that an earlier process left included; paused ones stay paused. */
     public void start() {
+        // Listed before the jobs are: what another server begins meanwhile is none of these.
+        Set<String> left = checkpoints.jobs();
         List<TuningJob> unfinished = jobs.unfinished();
-        checkpoints.keepOnly(unfinished.stream().map(TuningJob::id).collect(Collectors.toSet()));
+        left.stream().filter(id -> unfinished.stream().noneMatch(job -> job.id().equals(id))).forEach(checkpoints::remove);
         unfinished.stream().filter(job -> !(job.state() instanceof JobState.Paused)).forEach(this::queue);
         scheduler.start();
     }
@@ -183,8 +186,8 @@ public final class TuningJobs implements AutoCloseable {
             throw ended(now, "resume");
         }
         if (!resumed) {
-            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " is " + now.state().wire() + ", not paused; only a paused job can be "
-                    + "resumed");
+            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " is " + now.state().wire() + ", not paused; only a paused job "
+                    + "can be resumed");
         }
         if (now.state() instanceof JobState.Queued) {
             queue(now);
@@ -193,8 +196,8 @@ public final class TuningJobs implements AutoCloseable {
     }
 
     private static Problem ended(TuningJob job, String what) {
-        return new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has ended already (" + job.state().wire() + "); there is nothing to "
-                + what);
+        return new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has ended already (" + job.state().wire() + "); there is nothing "
+                + "to " + what);
     }
 
     /** Newest first. */

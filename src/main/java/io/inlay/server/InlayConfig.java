@@ -126,8 +126,8 @@ public interface InlayConfig {
         int warmUpSteps();
 
         /**
-         * Seconds between two checkpoints of a job that has no {@code checkpoint_every}; longer where writing one takes more than a twentieth
-         * of it.
+         * Seconds between two checkpoints of a job that has no {@code checkpoint_every}; longer where writing one takes more than a
+         * twentieth of it.
          */
         @WithDefault("60")
         long checkpointSeconds();

@@ -1,6 +1,7 @@
 package io.inlay.tuning;
 
 import io.inlay.model.BatchLoss;
+import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
 import io.inlay.model.PackedBatch;
 import io.inlay.model.Trainable;
@@ -41,9 +42,10 @@ final class Training {
     /** Trains to the end, from the beginning or from where {@code saved} was. */
     Trained train(Optional<Saved> saved) {
         TuningParameters parameters = session.plan().parameters();
-        try (LlamaTraining training = new LlamaTraining(session.model(), trainable);
-                AdamWOptimizer optimizer = new AdamWOptimizer(session.model().torch(), session.model().kernels(), parameters.adamW(), slots);
-                KeptValues best = new KeptValues(session.model().torch(), slots.stream().map(AdamWOptimizer.Slot::weight).toList())) {
+        LlamaModel model = session.model();
+        try (LlamaTraining training = new LlamaTraining(model, trainable);
+                AdamWOptimizer optimizer = new AdamWOptimizer(model.torch(), model.kernels(), parameters.adamW(), slots);
+                KeptValues best = new KeptValues(model.torch(), slots.stream().map(AdamWOptimizer.Slot::weight).toList())) {
             TrainingStep next = new TrainingStep(training, optimizer, parameters.learningRate(), parameters.clip(),
                     parameters.microBatchTokens());
             TuningProgress.Training progress = saved.map(state -> resume(state, optimizer, best)).orElse(TuningProgress.Training.START);
@@ -111,7 +113,7 @@ final class Training {
     private Optional<BatchLoss> validate(LlamaTraining training, int step) {
         BatchLoss loss = new BatchLoss(0, 0);
         for (PackedBatch part : session.split(Packing.pack(session.validation()))) {
-            if (session.control().wish() != TuningControl.Wish.GO_ON) {
+            if (session.wishedToEnd()) {
                 return Optional.empty();
             }
             loss = loss.plus(training.evaluate(part));

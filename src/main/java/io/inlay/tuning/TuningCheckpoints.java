@@ -32,8 +32,8 @@ public interface TuningCheckpoints {
     boolean due();
 
     /**
-     * Replaces the last state. The tensors are read before this returns. A failure to write is not the run's: it goes on with the state that
-     * was kept before.
+     * Replaces the last state. The tensors are read before this returns. A failure to write is not the run's: it goes on with the state
+     * that was kept before.
      */
     void save(TuningProgress progress, List<NamedTensor> tensors);
 

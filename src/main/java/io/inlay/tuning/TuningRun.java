@@ -76,7 +76,8 @@ public final class TuningRun {
         SelectionReport report = SelectionReport.of(selection, selected.scores(), session.plan().modelParameters());
         try (Scope scope = new Scope(model.torch());
                 TrainableBlocks trainable = new TrainableBlocks(model, selection.grid().edge(), selection.byTensor())) {
-            Training.Trained trained = new Training(session, trainable, AdamWOptimizer.slots(trainable), selected.state(scope)).train(saved);
+            Training.Trained trained = new Training(session, trainable, AdamWOptimizer.slots(trainable), selected.state(scope))
+                    .train(saved);
             return outcome(session, trained, trainable.export(arena), List.of(), Optional.of(report));
         }
     }
@@ -94,8 +95,8 @@ public final class TuningRun {
         Evaluations evaluations = last.evaluations();
         OptionalDouble left = session.plan().parameters().keepBest() && evaluations.best().isPresent()
                 ? OptionalDouble.of(evaluations.best().get().loss()) : evaluations.loss();
-        return new TuningOutcome(session.plan(), blocks, tensors, selection, last.steps(), last.tokens(), last.loss().orElse(Double.NaN), left,
-                evaluations.best(), trained.ending());
+        return new TuningOutcome(session.plan(), blocks, tensors, selection, last.steps(), last.tokens(),
+                last.loss().orElse(Double.NaN), left, evaluations.best(), trained.ending());
     }
 
     // ---- the selection ----

@@ -4,6 +4,7 @@ import io.inlay.Problem;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.PackedBatch;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.function.Supplier;
 
 /** What the phases of one run share. */
@@ -18,11 +19,15 @@ record TuningSession(LlamaModel model, TuningPlan plan, BatchOrder order, List<T
         return Packing.split(batch, plan.parameters().microBatchTokens());
     }
 
+    /** Whether the run is not to go on; for what takes long between two steps. */
+    boolean wishedToEnd() {
+        return control.wish() != TuningControl.Wish.GO_ON;
+    }
+
     /** Keeps the state after a step where {@code checkpoint_every} or the time since the last one asks for it. */
     void saveIfDue(TuningProgress progress, Supplier<List<NamedTensor>> tensors) {
-        boolean due = plan.parameters().checkpointEvery().isPresent() ? progress.steps() % plan.parameters().checkpointEvery().getAsInt() == 0
-                : checkpoints.due();
-        if (due) {
+        OptionalInt every = plan.parameters().checkpointEvery();
+        if (every.isPresent() ? progress.steps() % every.getAsInt() == 0 : checkpoints.due()) {
             checkpoints.save(progress, tensors.get());
         }
     }
