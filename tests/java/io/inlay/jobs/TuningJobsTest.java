@@ -14,6 +14,7 @@ import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
 import io.inlay.store.FolderDeltaStore;
 import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.TuningControl;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -58,13 +59,16 @@ class TuningJobsTest {
         source = new JdbcDataSource();
         source.setURL("jdbc:h2:mem:" + UUID.randomUUID() + ";DB_CLOSE_DELAY=-1");
         try (var connection = source.getConnection(); var statement = connection.createStatement()) {
-            statement.execute(Files.readString(Path.of("src/main/resources/db/migration/V1__files_and_tuning_jobs.sql")));
+            for (String migration : List.of("V1__files_and_tuning_jobs.sql", "V2__pausing_jobs.sql")) {
+                statement.execute(Files.readString(Path.of("src/main/resources/db/migration", migration)));
+            }
         }
         files = new TrainingFiles(source, folder.resolve("files"), 10_000, DurableFiles.local());
     }
 
     private TuningJobs jobs(DeltaStore store) {
-        return new TuningJobs(source, files, store, _ -> model, 1, DEFAULTS, "test");
+        return new TuningJobs(source, files, store, _ -> model, 1, DEFAULTS,
+                new JobCheckpoints(folder.resolve("checkpoints"), Duration.ofSeconds(60)), "test");
     }
 
     private JobRequest request(int steps) throws IOException {
@@ -113,7 +117,7 @@ class TuningJobsTest {
     }
 
     @Test
-    void a_job_whose_process_died_is_run_again_from_its_beginning() throws IOException {
+    void a_job_whose_process_died_before_its_first_checkpoint_is_run_again_from_its_beginning() throws IOException {
         DeltaStore store = new FolderDeltaStore(folder.resolve("store"));
         TuningJob job;
         try (TuningJobs first = jobs(store)) {
@@ -121,23 +125,23 @@ class TuningJobsTest {
             job = first.create("acme", request(2));
         }
         JobStore rows = new JobStore(source);
-        JobStore.Run dead = rows.begin(job.id()).orElseThrow();
+        JobStore.Run dead = rows.begin(job.id(), 0).orElseThrow();
         try (TuningJobs next = jobs(store)) {
             next.start();
             TuningJob done = awaitEnd(next, job);
             assertThat(done.state()).isInstanceOf(JobState.Succeeded.class);
             assertThat(done.attempt()).isEqualTo(2);
-            assertThat(next.events(job)).extracting(JobEvent::message)
-                    .contains("The server stopped during attempt 1; the job starts again from its beginning");
+            assertThat(next.events(job)).extracting(JobEvent::message).contains("The server stopped during attempt 1",
+                    "There is no checkpoint of the job; it starts again from its beginning");
         }
         assertThat(store.list("acme")).hasSize(1);
 
         // The dead runner was only slow, and wakes up: nothing of what it does counts.
-        assertThat(rows.wanted(dead)).isFalse();
+        assertThat(rows.wish(dead)).isEqualTo(TuningControl.Wish.CANCEL);
         int events = rows.events(job.id()).size();
         rows.event(dead, "metrics", "Step 2/2", null);
         rows.fail(dead, new Problem(Problem.Code.INTERNAL, "late"));
-        rows.letGo(dead);
+        assertThat(rows.letGo(dead, false)).isFalse();
         assertThat(rows.succeed(dead, () -> {
             throw new IllegalStateException("must not publish");
         })).isFalse();

@@ -36,7 +36,7 @@ class TuningParametersTest {
     void a_builder_made_from_parameters_builds_them_again() {
         TuningParameters parameters = TuningParameters.of(RandomBlocks.of(0.01)).epochs(2).maxSteps(7).batchSize(3)
                 .learningRate(LearningRate.constant(1e-3)).adamW(new AdamWSettings(0.8, 0.9, 1e-6, 0.1)).clip(0.5).microBatchTokens(64)
-                .evaluateEvery(5).seed(9).build();
+                .evaluateEvery(5).seed(9).earlyStop(new EarlyStop(2, 0.01)).keepBest(true).checkpointEvery(4).build();
         assertThat(parameters.toBuilder().build()).isEqualTo(parameters);
     }
 

@@ -98,9 +98,23 @@ public class FineTuningResource {
 
     @POST
     @Path("/{job}/cancel")
-    @Operation(summary = "Ends a job before its next step; nothing is published")
+    @Operation(summary = "Ends a job before its next step; nothing is published, or the best so far where keep_best is set")
     public Wire.Job cancel(@PathParam("job") String id) {
         return view(jobs.cancel(find(id)));
+    }
+
+    @POST
+    @Path("/{job}/pause")
+    @Operation(summary = "Makes a job wait before its next step; it survives restarts")
+    public Wire.Job pause(@PathParam("job") String id) {
+        return view(jobs.pause(find(id)));
+    }
+
+    @POST
+    @Path("/{job}/resume")
+    @Operation(summary = "Queues a paused job again; it goes on where it was, with the same bits")
+    public Wire.Job resume(@PathParam("job") String id) {
+        return view(jobs.resume(find(id)));
     }
 
     @GET
@@ -113,16 +127,18 @@ public class FineTuningResource {
 
     @GET
     @Path("/{job}/checkpoints")
-    @Operation(summary = "The published version of a job that has succeeded")
+    @Operation(summary = "The published version of a job that has succeeded, or was cancelled and had kept its best")
     public Wire.ListOf<Wire.JobCheckpoint> checkpoints(@PathParam("job") String id) {
         TuningJob job = find(id);
-        if (!(job.state() instanceof JobState.Succeeded done)) {
+        Optional<JobState.Tuned> tuned = job.state().tuned();
+        if (tuned.isEmpty()) {
             return Wire.ListOf.of(List.of());
         }
         JsonNode report = job.report().orElseGet(JSON::createObjectNode);
-        long steps = report.path("steps").asLong();
+        boolean best = job.request().hyperparameters().path("keep_best").asBoolean() && report.has("best_step");
+        long steps = report.path(best ? "best_step" : "steps").asLong();
         return Wire.ListOf.of(List.of(new Wire.JobCheckpoint(job.id().replace("ftjob-", "ftckpt-"), "fine_tuning.job.checkpoint",
-                done.at().getEpochSecond(), done.model(), job.id(), new Wire.CheckpointMetrics((double) steps,
+                view(job).finished_at(), tuned.get().model(), job.id(), new Wire.CheckpointMetrics((double) steps,
                         report.path("training_loss").asDouble(), report.has("validation_loss") ? report.get("validation_loss").asDouble() : null),
                 steps)));
     }
@@ -134,17 +150,13 @@ public class FineTuningResource {
 
     private Wire.Job view(TuningJob job) {
         Wire.JobError error = null;
-        String model = null;
-        Long tokens = null;
+        String model = job.state().tuned().map(JobState.Tuned::model).orElse(null);
+        Long tokens = job.state().tuned().map(JobState.Tuned::trainedTokens).orElse(null);
         Instant finished = null;
         switch (job.state()) {
-            case JobState.Queued _, JobState.Running _ -> {
+            case JobState.Queued _, JobState.Running _, JobState.Paused _ -> {
             }
-            case JobState.Succeeded done -> {
-                finished = done.at();
-                model = done.model();
-                tokens = done.trainedTokens();
-            }
+            case JobState.Succeeded done -> finished = done.at();
             case JobState.Failed failed -> {
                 finished = failed.at();
                 error = new Wire.JobError(failed.code(), failed.message(), null);

@@ -97,7 +97,7 @@ final class Wire {
     record JobError(String code, String message, @JsonProperty("param") String parameter) {
     }
 
-    /** {@code inlay} is our own: the report of a job that has succeeded. */
+    /** {@code inlay} is our own: the report of a job that has left a version. */
     record Job(String id, String object, long created_at, JobError error, String fine_tuned_model, Long finished_at,
             JsonNode hyperparameters, String model, String organization_id, List<String> result_files, Long seed, String status,
             Long trained_tokens, String training_file, String validation_file, JsonNode method, JsonNode inlay) {

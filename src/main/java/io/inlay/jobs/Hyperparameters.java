@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
 import io.inlay.model.Projection;
 import io.inlay.tuning.AdamWSettings;
+import io.inlay.tuning.EarlyStop;
 import io.inlay.tuning.LearningRate;
 import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningParameters;
@@ -30,7 +31,8 @@ public final class Hyperparameters {
     /** All fields, with what they mean in {@link TuningParameters}, {@link TuningMethod.Smt} and {@link TuningMethod.LowRank}. */
     public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
-            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "rank", "alpha", "dropout"));
+            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "rank", "alpha", "dropout",
+            "early_stop_patience", "early_stop_min_delta", "keep_best", "checkpoint_every"));
 
     private static final List<String> METHODS = List.of("smt", "random_blocks", "lora", "dora", "full");
 
@@ -89,7 +91,27 @@ public final class Hyperparameters {
         if (given("seed")) {
             builder.seed(whole("seed"));
         }
+        endings(builder);
         return builder.build();
+    }
+
+    /** When a run ends, with what, and how often its state is kept. */
+    private void endings(TuningParameters.Builder builder) {
+        if (given("early_stop_patience")) {
+            builder.earlyStop(new EarlyStop(integer("early_stop_patience", 0), number("early_stop_min_delta", 0)));
+        } else if (given("early_stop_min_delta")) {
+            throw refused("early_stop_min_delta is " + json.get("early_stop_min_delta") + ", but early_stop_patience is not given; say "
+                    + "after how many evaluations without improvement to stop");
+        }
+        if (given("keep_best")) {
+            if (!json.get("keep_best").isBoolean()) {
+                throw refused("keep_best is " + json.get("keep_best") + "; it must be true or false, or \"auto\"");
+            }
+            builder.keepBest(json.get("keep_best").booleanValue());
+        }
+        if (given("checkpoint_every")) {
+            builder.checkpointEvery(integer("checkpoint_every", 0));
+        }
     }
 
     private TuningMethod method() {
@@ -210,6 +232,10 @@ public final class Hyperparameters {
                 .put("micro_batch_tokens", parameters.microBatchTokens()).put("seed", parameters.seed());
         parameters.maxSteps().ifPresent(steps -> all.put("max_steps", steps));
         parameters.evaluateEvery().ifPresent(steps -> all.put("evaluate_every", steps));
+        parameters.earlyStop().ifPresent(stop -> all.put("early_stop_patience", stop.patience())
+                .put("early_stop_min_delta", stop.minDelta()));
+        all.put("keep_best", parameters.keepBest());
+        parameters.checkpointEvery().ifPresent(steps -> all.put("checkpoint_every", steps));
         if (parameters.method() instanceof TuningMethod.OfBlocks blocks) {
             all.put("budget", blocks.budget());
             blocks.blockEdge().ifPresent(edge -> all.put("block_edge", edge));

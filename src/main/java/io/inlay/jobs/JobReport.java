@@ -20,6 +20,8 @@ final class JobReport {
                 .put("warm_up_steps", outcome.plan().warmUpSteps()).put("steps", outcome.steps()).put("trained_tokens", outcome.tokens())
                 .put("training_loss", outcome.trainingLoss());
         outcome.validationLoss().ifPresent(loss -> report.put("validation_loss", loss));
+        outcome.best().ifPresent(best -> report.put("best_step", best.step()).put("best_validation_loss", best.loss()));
+        report.put("stopped_early", outcome.ending() == TuningOutcome.Ending.STOPPED_EARLY);
         outcome.selection().ifPresent(selection -> report.set("selection", of(selection)));
         return report;
     }

@@ -5,6 +5,7 @@ import io.inlay.delta.DeltaManifest;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
+import io.inlay.tuning.TuningControl;
 import io.inlay.tuning.TuningExample;
 import io.inlay.tuning.TuningOutcome;
 import io.inlay.tuning.TuningParameters;
@@ -15,8 +16,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import java.util.function.BooleanSupplier;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -32,6 +33,7 @@ final class JobRunner {
     private final DeltaStore deltas;
     private final Function<String, LlamaModel> models;
     private final TuningDefaults defaults;
+    private final JobCheckpoints checkpoints;
     private final String code;
     private volatile boolean stopping;
 
@@ -40,46 +42,61 @@ final class JobRunner {
      * @param code version of Inlay, for manifests
      */
     JobRunner(JobStore jobs, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, TuningDefaults defaults,
-            String code) {
+            JobCheckpoints checkpoints, String code) {
         this.jobs = jobs;
         this.files = files;
         this.deltas = deltas;
         this.models = models;
         this.defaults = defaults;
+        this.checkpoints = checkpoints;
         this.code = code;
     }
 
-    /** Makes runs end before their next step; their jobs go back into the queue, for the next start. */
+    /** Makes runs keep their state and end before their next step; their jobs go back into the queue, for the next start. */
     void stop() {
         stopping = true;
     }
 
-    /** Runs to the end; what is wrong with the job ends up in its row. */
-    void run(String id) {
-        Optional<JobStore.Run> begun = stopping ? Optional.empty() : jobs.begin(id);
-        if (begun.isEmpty()) {
-            return;
+    /**
+     * Runs until the job has ended or is to wait; what is wrong with it ends up in its row.
+     *
+     * @param resumes how often the job had been queued anew when this was scheduled
+     */
+    void run(String id, int resumes) {
+        boolean again = true;
+        while (again) {
+            Optional<JobStore.Run> begun = stopping ? Optional.empty() : jobs.begin(id, resumes);
+            again = begun.isPresent() && run(begun.get()) && !stopping;
         }
-        JobStore.Run run = begun.get();
-        try {
-            if (!adopt(run)) {
-                tune(run);
-            }
-        } catch (Problem problem) {
-            end(run, problem);
-        } catch (RuntimeException | Error unexpected) {
-            LOG.error("job {} failed", id, unexpected);
-            end(run, new Problem(Problem.Code.INTERNAL, "the job failed: " + unexpected + "; the server's log has more", unexpected));
+        removeCheckpointsIfEnded(id);
+    }
+
+    void removeCheckpointsIfEnded(String id) {
+        if (jobs.find(id).filter(job -> !job.state().ended()).isEmpty()) {
+            checkpoints.remove(id);
         }
     }
 
-    private void end(JobStore.Run run, Problem problem) {
-        if (problem.code() == Problem.Code.CANCELLED) {
-            jobs.letGo(run);
-        } else {
-            LOG.warn("job {} failed: {}", run.id(), problem.getMessage());
-            jobs.fail(run, problem);
+    /** Returns whether the job is in the queue after it. */
+    private boolean run(JobStore.Run run) {
+        try {
+            return !adopt(run) && !tune(run) && jobs.letGo(run, stopping);
+        } catch (Problem problem) {
+            return end(run, problem);
+        } catch (RuntimeException | Error unexpected) {
+            LOG.error("job {} failed", run.id(), unexpected);
+            return end(run, new Problem(Problem.Code.INTERNAL, "the job failed: " + unexpected + "; the server's log has more",
+                    unexpected));
         }
+    }
+
+    private boolean end(JobStore.Run run, Problem problem) {
+        if (problem.code() == Problem.Code.CANCELLED) {
+            return jobs.letGo(run, stopping);
+        }
+        LOG.warn("job {} failed: {}", run.id(), problem.getMessage());
+        jobs.fail(run, problem);
+        return false;
     }
 
     /** An attempt that died after publishing, before it could say so, has left its version: that is the job's result. */
@@ -89,50 +106,60 @@ final class JobRunner {
         }
         Optional<DeltaVersion> left = deltas.list(run.job().tenant()).stream()
                 .filter(version -> run.id().equals(version.manifest().job())).findFirst();
-        return left.isPresent() && jobs.succeed(run, () -> new JobStore.Publication(left.get().model(),
+        return left.isPresent() && finish(run, () -> new JobStore.Publication(left.get().model(),
                 left.get().manifest().metrics().getOrDefault("tokens", 0.0).longValue(), JobReport.of(left.get())));
     }
 
-    private void tune(JobStore.Run run) {
+    /** Ends the job with a version, as succeeded, or as cancelled when that was asked and its best was to be kept. */
+    private boolean finish(JobStore.Run run, Supplier<JobStore.Publication> publish) {
+        return jobs.succeed(run, publish) || run.job().keepsBest() && jobs.cancelWithBest(run, publish);
+    }
+
+    /** Returns whether the job has ended with a version. */
+    private boolean tune(JobStore.Run run) {
         TuningJob job = run.job();
         LlamaModel model = models.apply(job.request().base());
         TuningParameters parameters = Hyperparameters.parse(job.request().hyperparameters(), defaults);
         TrainingFile trainingFile = file(job, job.request().trainingFile());
         List<TuningExample> training = examples(model, trainingFile);
-        List<TuningExample> validation = job.request().validationFile().map(each -> examples(model, file(job, each))).orElse(List.of());
+        Optional<TrainingFile> validationFile = job.request().validationFile().map(each -> file(job, each));
+        List<TuningExample> validation = validationFile.map(each -> examples(model, each)).orElse(List.of());
+        RunIdentity identity = new RunIdentity(run.id(), model.fingerprint(), model.dtype().toString(), trainingFile.digest(),
+                validationFile.map(TrainingFile::digest).orElse(""), Hyperparameters.describe(parameters));
+        RunCheckpoints own = checkpoints.of(identity, model.torch(), (level, message) -> jobs.message(run, level, message));
+        if (run.attempt() > 1 && own.isEmpty()) {
+            jobs.message(run, "info", "There is no checkpoint of the job; it starts again from its beginning");
+        }
         try (Arena arena = Arena.ofShared()) {
             TuningOutcome outcome = new TuningRun(model).run(training, validation, parameters, new JobEvents(jobs, run),
-                    new Wanted(run), arena);
-            boolean published = jobs.succeed(run, () -> {
+                    new Wishes(run), own, arena);
+            return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),
                         manifest(run, model, trainingFile, parameters, outcome), outcome.blocks(), outcome.tensors(), model);
                 return new JobStore.Publication(version.model(), outcome.tokens(), JobReport.of(version, model, outcome));
             });
-            if (!published) {
-                jobs.letGo(run);
-            }
         }
     }
 
-    /** Asks the database now and then whether the run is to go on. */
-    private final class Wanted implements BooleanSupplier {
+    /** Asks the database now and then what is wanted of the run, the first time at once. */
+    private final class Wishes implements TuningControl {
 
         private final JobStore.Run run;
-        private long looked = System.nanoTime();
-        private boolean over;
+        private long looked = System.nanoTime() - LOOK_NANOS;
+        private Wish wish = Wish.GO_ON;
 
-        private Wanted(JobStore.Run run) {
+        private Wishes(JobStore.Run run) {
             this.run = run;
         }
 
         @Override
-        public boolean getAsBoolean() {
+        public Wish wish() {
             long now = System.nanoTime();
-            if (!over && now - looked > LOOK_NANOS) {
+            if (now - looked >= LOOK_NANOS) {
                 looked = now;
-                over = !jobs.wanted(run);
+                wish = jobs.wish(run);
             }
-            return over || stopping;
+            return wish == Wish.GO_ON && stopping ? Wish.SUSPEND : wish;
         }
     }
 
@@ -153,6 +180,10 @@ final class JobRunner {
         Map<String, Double> metrics = new TreeMap<>(Map.of("training_loss", outcome.trainingLoss(), "steps", (double) outcome.steps(),
                 "tokens", (double) outcome.tokens()));
         outcome.validationLoss().ifPresent(loss -> metrics.put("validation_loss", loss));
+        outcome.best().ifPresent(best -> {
+            metrics.put("best_step", (double) best.step());
+            metrics.put("best_validation_loss", best.loss());
+        });
         int edge = outcome.blocks().isEmpty() ? 1 : outcome.blocks().getFirst().edge();
         return DeltaManifest.draft(model.name(), model.fingerprint(), run.job().request().task(), edge,
                 Instant.now().toString(), run.id(), hyperparameters, trainingFile.digest(), metrics, code);

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
+import io.inlay.tuning.TuningControl;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.time.Instant;
@@ -36,7 +37,7 @@ final class JobStore {
         }
     }
 
-    /** What a run that succeeds leaves. */
+    /** What a run leaves in the store. */
     record Publication(String model, long trainedTokens, JsonNode report) {
     }
 
@@ -65,37 +66,53 @@ final class JobStore {
         return database.query(JobStore::read, "select * from tuning_job where tenant = ? order by created_at desc, id", tenant);
     }
 
-    /** Ids of jobs that have not ended, oldest first. */
-    List<String> unfinished() {
-        return database.query(row -> row.getString("id"), "select id from tuning_job where status in ('queued', 'running') order by created_at");
+    /** Jobs that have not ended, paused ones included, oldest first. */
+    List<TuningJob> unfinished() {
+        return database.query(JobStore::read, "select * from tuning_job where status in ('queued', 'running', 'paused') "
+                + "order by created_at");
     }
 
-    /** Begins a run; empty when the job has ended, or was to be cancelled, which happens then. */
-    Optional<Run> begin(String id) {
+    /**
+     * Begins a run; empty when the job has ended, is paused or was queued anew since, or was to be cancelled or paused, which happens
+     * then. A job that may have a best to publish is run to be cancelled.
+     *
+     * @param resumes how often the job had been queued anew when this run was scheduled
+     */
+    Optional<Run> begin(String id, int resumes) {
         return database.transaction(each -> {
-            TuningJob job = find(each, id, " for update").filter(found -> !found.state().ended()).orElse(null);
+            TuningJob job = find(each, id, " for update").filter(found -> runnable(found, resumes)).orElse(null);
             if (job == null) {
                 return Optional.empty();
             }
-            if (job.cancelRequested()) {
+            if (job.cancelRequested() && !job.mayHaveBest()) {
                 cancelled(each, id);
+                return Optional.empty();
+            }
+            if (job.pauseRequested() && !job.cancelRequested()) {
+                paused(each, id);
                 return Optional.empty();
             }
             int attempt = job.attempt() + 1;
             each.update("update tuning_job set status = 'running', attempt = ?, started_at = ? where id = ?", attempt, now(), id);
             if (attempt == 1) {
                 event(each, id, "info", "message", "The job has started", null);
-            } else {
-                event(each, id, "warn", "message", "The server stopped during attempt " + job.attempt()
-                        + "; the job starts again from its beginning", null);
+            } else if (job.state() instanceof JobState.Running) {
+                event(each, id, "warn", "message", "The server stopped during attempt " + job.attempt(), null);
             }
             return Optional.of(new Run(job, attempt));
         });
     }
 
-    /** Whether the run is still the job's, and nobody wants it to end. */
-    boolean wanted(Run run) {
-        return database.transaction(each -> owns(each, run, " and cancel_requested = false"));
+    private static boolean runnable(TuningJob job, int resumes) {
+        return !job.state().ended() && !(job.state() instanceof JobState.Paused) && job.resumes() == resumes;
+    }
+
+    /** What is wanted of a run; its end when it is no longer the job's. */
+    TuningControl.Wish wish(Run run) {
+        return database.query(row -> row.getBoolean("cancel_requested") ? TuningControl.Wish.CANCEL
+                : row.getBoolean("pause_requested") ? TuningControl.Wish.SUSPEND : TuningControl.Wish.GO_ON,
+                "select cancel_requested, pause_requested from tuning_job where id = ? and attempt = ? and status = 'running'", run.id(),
+                run.attempt()).stream().findFirst().orElse(TuningControl.Wish.CANCEL);
     }
 
     private static boolean owns(Database.Transaction transaction, Run run, String more) throws SQLException {
@@ -120,6 +137,23 @@ final class JobStore {
         });
     }
 
+    /**
+     * Publishes the best of a job that is to be cancelled, and ends it so, as {@link #succeed} does. Returns false, and does not publish,
+     * when the run is no longer the job's or nobody wants it cancelled.
+     */
+    boolean cancelWithBest(Run run, Supplier<Publication> publish) {
+        return database.transaction(each -> {
+            if (!owns(each, run, " and cancel_requested = true for update")) {
+                return false;
+            }
+            Publication published = publish.get();
+            each.update("update tuning_job set status = 'cancelled', finished_at = ?, tuned_model = ?, trained_tokens = ?, report = ? "
+                    + "where id = ?", now(), published.model(), published.trainedTokens(), published.report().toString(), run.id());
+            return event(each, run.id(), "info", "message", "The job was cancelled; the best of its evaluations was published: "
+                    + published.model() + " answers now", published.report());
+        });
+    }
+
     void fail(Run run, Problem problem) {
         database.transaction(each -> owns(each, run, " for update")
                 && each.update("update tuning_job set status = 'failed', finished_at = ?, error_code = ?, error_message = ? where id = ?", now(),
@@ -127,16 +161,34 @@ final class JobStore {
                 && event(each, run.id(), "error", "message", "The job has failed (" + problem.code().wire() + "): " + problem.getMessage(), null));
     }
 
-    /** Ends a run that was told to: the job is cancelled if that was asked, and else goes back into the queue. */
-    void letGo(Run run) {
-        database.transaction(each -> {
-            if (owns(each, run, " and cancel_requested = true for update")) {
-                return cancelled(each, run.id());
+    /**
+     * Ends a run that was told to: the job is cancelled or paused if that was asked, and else goes back into the queue. Returns whether
+     * it is in the queue.
+     *
+     * @param stopping whether the server's end is the reason; if not, somebody has taken a pause back
+     */
+    boolean letGo(Run run, boolean stopping) {
+        return database.transaction(each -> {
+            if (!owns(each, run, " for update")) {
+                return false;
             }
-            return owns(each, run, " for update")
-                    && each.update("update tuning_job set status = 'queued' where id = ?", run.id()) == 1
-                    && event(each, run.id(), "warn", "message", "The server is stopping; the job will start again with it", null);
+            TuningJob job = find(each, run.id(), "").orElseThrow();
+            if (job.cancelRequested()) {
+                cancelled(each, run.id());
+                return false;
+            }
+            if (job.pauseRequested()) {
+                paused(each, run.id());
+                return false;
+            }
+            each.update("update tuning_job set status = 'queued' where id = ?", run.id());
+            return !stopping || event(each, run.id(), "warn", "message", "The server is stopping; the job will go on with it", null);
         });
+    }
+
+    private static boolean paused(Database.Transaction transaction, String id) throws SQLException {
+        transaction.update("update tuning_job set status = 'paused', pause_requested = false where id = ?", id);
+        return event(transaction, id, "info", "message", "The job is paused", null);
     }
 
     private static boolean cancelled(Database.Transaction transaction, String id) throws SQLException {
@@ -144,23 +196,67 @@ final class JobStore {
         return event(transaction, id, "info", "message", "The job was cancelled; nothing was published", null);
     }
 
-    /** Asks for the end: a queued job is cancelled at once, a running one by its runner before its next step; false when it has ended. */
+    /**
+     * Asks for the end: a running job is cancelled by its runner before its next step, any other at once, unless it may have a best to
+     * publish: then a runner does it. False when the job has ended.
+     */
     boolean requestCancel(String id) {
         return database.transaction(each -> {
             TuningJob job = find(each, id, " for update").orElseThrow();
             return switch (job.state()) {
-                case JobState.Queued _ -> cancelled(each, id);
-                case JobState.Running _ -> job.cancelRequested()
-                        || each.update("update tuning_job set cancel_requested = true where id = ?", id) == 1
-                                && event(each, id, "info", "message", "Cancellation was asked for", null);
+                case JobState.Queued _ -> job.mayHaveBest() ? cancelling(each, job) : cancelled(each, id);
+                case JobState.Paused _ -> job.mayHaveBest() ? cancelling(each, job) && queueAnew(each, id) : cancelled(each, id);
+                case JobState.Running _ -> cancelling(each, job);
                 case JobState.Succeeded _, JobState.Failed _, JobState.Cancelled _ -> false;
             };
+        });
+    }
+
+    private static boolean cancelling(Database.Transaction transaction, TuningJob job) throws SQLException {
+        return job.cancelRequested() || transaction.update("update tuning_job set cancel_requested = true where id = ?", job.id()) == 1
+                && event(transaction, job.id(), "info", "message", "Cancellation was asked for", null);
+    }
+
+    private static boolean queueAnew(Database.Transaction transaction, String id) throws SQLException {
+        return transaction.update("update tuning_job set status = 'queued', resumes = resumes + 1 where id = ?", id) == 1;
+    }
+
+    /** Asks for a pause: a queued job is paused at once, a running one by its runner before its next step; false when it has ended. */
+    boolean requestPause(String id) {
+        return database.transaction(each -> {
+            TuningJob job = find(each, id, " for update").orElseThrow();
+            return switch (job.state()) {
+                case JobState.Paused _ -> true;
+                case JobState.Queued _ -> job.cancelRequested() || paused(each, id);
+                case JobState.Running _ -> job.cancelRequested() || job.pauseRequested()
+                        || each.update("update tuning_job set pause_requested = true where id = ?", id) == 1
+                                && event(each, id, "info", "message", "A pause was asked for", null);
+                case JobState.Succeeded _, JobState.Failed _, JobState.Cancelled _ -> false;
+            };
+        });
+    }
+
+    /** Queues a paused job anew, or takes back a pause that was only asked for; false when the job neither is paused nor is to be. */
+    boolean resume(String id) {
+        return database.transaction(each -> {
+            TuningJob job = find(each, id, " for update").orElseThrow();
+            if (job.state() instanceof JobState.Paused) {
+                return queueAnew(each, id) && event(each, id, "info", "message", "The job was resumed", null);
+            }
+            return job.pauseRequested() && !job.state().ended()
+                    && each.update("update tuning_job set pause_requested = false where id = ?", id) == 1
+                    && event(each, id, "info", "message", "The pause was taken back", null);
         });
     }
 
     /** Adds an event of a run, unless the run is no longer the job's. */
     void event(Run run, String kind, String message, JsonNode data) {
         database.transaction(each -> owns(each, run, " for update") && event(each, run.id(), "info", kind, message, data));
+    }
+
+    /** Adds a message of a run, unless the run is no longer the job's. */
+    void message(Run run, String level, String message) {
+        database.transaction(each -> owns(each, run, " for update") && event(each, run.id(), level, "message", message, null));
     }
 
     /** The caller has locked or just inserted the job's row, so that numbers are given out one by one. */
@@ -181,18 +277,22 @@ final class JobStore {
     private static TuningJob read(ResultSet row) throws SQLException {
         JsonNode request = json(row.getString("request"));
         Instant finished = instant(row.getLong("finished_at"));
+        long trainedTokens = row.getLong("trained_tokens");
         JobState state = switch (row.getString("status")) {
             case "queued" -> new JobState.Queued();
             case "running" -> new JobState.Running(row.getInt("attempt"), instant(row.getLong("started_at")));
-            case "succeeded" -> new JobState.Succeeded(finished, row.getString("tuned_model"), row.getLong("trained_tokens"));
+            case "paused" -> new JobState.Paused();
+            case "succeeded" -> new JobState.Succeeded(finished, row.getString("tuned_model"), trainedTokens);
             case "failed" -> new JobState.Failed(finished, row.getString("error_code"), row.getString("error_message"));
-            case "cancelled" -> new JobState.Cancelled(finished);
+            case "cancelled" -> new JobState.Cancelled(finished, Optional.ofNullable(row.getString("tuned_model"))
+                    .map(model -> new JobState.Tuned(model, trainedTokens)));
             default -> throw new SQLException("job " + row.getString("id") + " has unknown status " + row.getString("status"));
         };
         return new TuningJob(row.getString("id"), row.getString("tenant"), new JobRequest(request.path("base").asText(),
                 request.path("task").asText(), request.path("training_file").asText(),
                 Optional.ofNullable(request.path("validation_file").asText(null)), request.path("hyperparameters")), state,
-                instant(row.getLong("created_at")), row.getBoolean("cancel_requested"), row.getInt("attempt"),
+                instant(row.getLong("created_at")), row.getBoolean("cancel_requested"),
+                row.getBoolean("pause_requested"), row.getInt("attempt"), row.getInt("resumes"),
                 Optional.ofNullable(json(row.getString("report"))));
     }
 

@@ -116,7 +116,7 @@ public final class TrainingFiles {
     public boolean delete(String tenant, String id) {
         boolean there = database.transaction(each -> {
             List<String> needing = each.query(row -> row.getString("id"), "select id from tuning_job where tenant = ? "
-                    + "and status in ('queued', 'running') and request like ? order by created_at", tenant, "%\"" + id + "\"%");
+                    + "and status in ('queued', 'running', 'paused') and request like ? order by created_at", tenant, "%\"" + id + "\"%");
             if (!needing.isEmpty()) {
                 throw new Problem(Problem.Code.CONFLICT, "file " + id + " is needed by job " + needing.getFirst()
                         + ", which has not ended; cancel the job or wait for its end");

@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.function.Function;
 import java.util.regex.Pattern;
@@ -33,6 +34,7 @@ public final class TuningJobs implements AutoCloseable {
     private final TrainingFiles files;
     private final Function<String, LlamaModel> models;
     private final TuningDefaults defaults;
+    private final JobCheckpoints checkpoints;
     private final OneTimeTask<Void> task;
     private final Scheduler scheduler;
     private final JobRunner runner;
@@ -41,25 +43,55 @@ public final class TuningJobs implements AutoCloseable {
      * @param models a base model by name; throws {@code MODEL_NOT_FOUND}
      * @param defaults what jobs get that do not say, and the most that they may ask for
      * @param workers jobs that run at the same time in this process
+     * @param checkpoints where jobs keep their state
      * @param code version of Inlay, for manifests
      */
     public TuningJobs(DataSource source, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, int workers,
-            TuningDefaults defaults, String code) {
+            TuningDefaults defaults, JobCheckpoints checkpoints, String code) {
         this.jobs = new JobStore(source);
         this.files = files;
         this.models = models;
         this.defaults = defaults;
-        this.runner = new JobRunner(jobs, files, deltas, models, defaults, code);
-        this.task = Tasks.oneTime("tuning").execute((instance, _) -> runner.run(instance.getId()));
+        this.checkpoints = checkpoints;
+        this.runner = new JobRunner(jobs, files, deltas, models, defaults, checkpoints, code);
+        this.task = Tasks.oneTime("tuning").execute((instance, _) -> {
+            Queued queued = Queued.of(instance.getId());
+            runner.run(queued.job(), queued.resumes());
+        });
         this.scheduler = Scheduler.create(source, task).threads(workers).pollingInterval(Duration.ofSeconds(1)).enableImmediateExecution()
                 .heartbeatInterval(HEARTBEAT).missedHeartbeatsLimit(MISSED_HEARTBEATS).shutdownMaxWait(STOP).build();
     }
 
-    /** Takes up jobs, those that an earlier process left included. */
-    public void start() {
-        for (String id : jobs.unfinished()) {
-            scheduler.scheduleIfNotExists(task.instance(id), Instant.now());
+    /**
+     * A place in db-scheduler's queue. A job that is resumed gets a new one: the old one may still be there, of a runner that is about to
+     * leave it.
+     */
+    private record Queued(String job, int resumes) {
+
+        private static final String MARK = "#";
+
+        static Queued of(String instance) {
+            int mark = instance.indexOf(MARK);
+            return mark < 0 ? new Queued(instance, 0)
+                    : new Queued(instance.substring(0, mark), Integer.parseInt(instance.substring(mark + 1)));
         }
+
+        String instance() {
+            return resumes == 0 ? job : job + MARK + resumes;
+        }
+    }
+
+    private void queue(TuningJob job) {
+        scheduler.scheduleIfNotExists(task.instance(new Queued(job.id(), job.resumes()).instance()), Instant.now());
+    }
+
+    /** Takes up jobs, those that an earlier process left included; paused ones stay paused. */
+    public void start() {
+        // Listed before the jobs are: what another server begins meanwhile is none of these.
+        Set<String> left = checkpoints.jobs();
+        List<TuningJob> unfinished = jobs.unfinished();
+        left.stream().filter(id -> unfinished.stream().noneMatch(job -> job.id().equals(id))).forEach(checkpoints::remove);
+        unfinished.stream().filter(job -> !(job.state() instanceof JobState.Paused)).forEach(this::queue);
         scheduler.start();
     }
 
@@ -78,6 +110,7 @@ public final class TuningJobs implements AutoCloseable {
         TuningParameters parameters = Hyperparameters.parse(request.hyperparameters(), defaults);
         List<TuningExample> training = examples(model, tenant, request.trainingFile());
         List<TuningExample> validation = request.validationFile().map(file -> examples(model, tenant, file)).orElse(List.of());
+        parameters.requireValidation(validation.size());
         TuningPlan plan = TuningPlan.of(model.config(), parameters, training.size());
         if (plan.steps() > defaults.maxSteps()) {
             throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "the job would take " + plan.steps() + " steps; this server allows "
@@ -88,8 +121,9 @@ public final class TuningJobs implements AutoCloseable {
                 Hyperparameters.describe(parameters));
         jobs.insert(id, tenant, resolved, "Created fine-tuning job " + id + ": " + training.size() + " examples to learn from, "
                 + validation.size() + " to validate with");
-        scheduler.scheduleIfNotExists(task.instance(id), Instant.now());
-        return jobs.find(id).orElseThrow();
+        TuningJob created = jobs.find(id).orElseThrow();
+        queue(created);
+        return created;
     }
 
     private List<TuningExample> examples(LlamaModel model, String tenant, String id) {
@@ -109,7 +143,7 @@ public final class TuningJobs implements AutoCloseable {
     }
 
     /**
-     * Asks a job to end.
+     * Asks a job to end. One that keeps its best is cancelled by a runner, which publishes that.
      *
      * @throws Problem {@code CONFLICT} when it has ended already
      */
@@ -117,10 +151,53 @@ public final class TuningJobs implements AutoCloseable {
         boolean asked = jobs.requestCancel(job.id());
         TuningJob now = jobs.find(job.id()).orElseThrow();
         if (!asked) {
-            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has ended already (" + now.state().wire()
-                    + "); there is nothing to cancel");
+            throw ended(now, "cancel");
+        }
+        if (now.state() instanceof JobState.Queued) {
+            queue(now);
+        }
+        runner.removeCheckpointsIfEnded(job.id());
+        return now;
+    }
+
+    /**
+     * Asks a job to wait before its next step, until it is resumed; asking again does nothing.
+     *
+     * @throws Problem {@code CONFLICT} when it has ended already
+     */
+    public TuningJob pause(TuningJob job) {
+        boolean asked = jobs.requestPause(job.id());
+        TuningJob now = jobs.find(job.id()).orElseThrow();
+        if (!asked) {
+            throw ended(now, "pause");
         }
         return now;
+    }
+
+    /**
+     * Queues a paused job again; it goes on where it was.
+     *
+     * @throws Problem {@code CONFLICT} when it is not paused
+     */
+    public TuningJob resume(TuningJob job) {
+        boolean resumed = jobs.resume(job.id());
+        TuningJob now = jobs.find(job.id()).orElseThrow();
+        if (!resumed && now.state().ended()) {
+            throw ended(now, "resume");
+        }
+        if (!resumed) {
+            throw new Problem(Problem.Code.CONFLICT, "job " + job.id() + " is " + now.state().wire() + ", not paused; only a paused job "
+                    + "can be resumed");
+        }
+        if (now.state() instanceof JobState.Queued) {
+            queue(now);
+        }
+        return now;
+    }
+
+    private static Problem ended(TuningJob job, String what) {
+        return new Problem(Problem.Code.CONFLICT, "job " + job.id() + " has ended already (" + job.state().wire() + "); there is nothing "
+                + "to " + what);
     }
 
     /** Newest first. */
@@ -128,7 +205,7 @@ public final class TuningJobs implements AutoCloseable {
         return jobs.events(job.id());
     }
 
-    /** Stops taking up jobs; one that runs ends before its next step and is taken up again by the next start. */
+    /** Stops taking up jobs; one that runs keeps its state, ends before its next step and is taken up again by the next start. */
     @Override
     public void close() {
         runner.stop();

@@ -5,6 +5,7 @@ import io.inlay.api.AnswerLimits;
 import io.inlay.api.TenantKeys;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
+import io.inlay.jobs.JobCheckpoints;
 import io.inlay.jobs.TrainingFiles;
 import io.inlay.jobs.TuningDefaults;
 import io.inlay.jobs.TuningJobs;
@@ -27,6 +28,7 @@ import jakarta.inject.Singleton;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -161,7 +163,8 @@ public class Composition {
     @Singleton
     TuningJobs jobs(DataSource source, TrainingFiles files, DeltaStore deltas, ModelCatalog catalog,
             @ConfigProperty(name = "quarkus.application.version", defaultValue = "unknown") String version) {
-        return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), defaults(), version);
+        return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), defaults(),
+                new JobCheckpoints(config.data().resolve("checkpoints"), Duration.ofSeconds(config.tuning().checkpointSeconds())), version);
     }
 
     private TuningDefaults defaults() {

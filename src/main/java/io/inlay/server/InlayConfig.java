@@ -21,7 +21,7 @@ public interface InlayConfig {
     @WithDefault("model-store/tenants")
     Path store();
 
-    /** The server's own state: database, uploaded files, remembered fingerprints. */
+    /** The server's own state: database, uploaded files, checkpoints of jobs, remembered fingerprints. */
     @WithDefault(".inlay")
     Path data();
 
@@ -124,6 +124,13 @@ public interface InlayConfig {
         /** Steps that only score blocks, where a job has no {@code warm_up_steps}. */
         @WithDefault("100")
         int warmUpSteps();
+
+        /**
+         * Seconds between two checkpoints of a job that has no {@code checkpoint_every}; longer where writing one takes more than a
+         * twentieth of it.
+         */
+        @WithDefault("60")
+        long checkpointSeconds();
 
         /** Training steps that a job may have; one that would have more is refused. */
         @WithDefault("1000000")

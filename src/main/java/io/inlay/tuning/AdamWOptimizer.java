@@ -8,6 +8,7 @@ import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
 
@@ -80,6 +81,27 @@ public final class AdamWOptimizer implements AutoCloseable {
             kernels.adamW(state.slot().gradient(), state.master(), state.first(), state.second(), state.slot().weight(), new Kernels.AdamW(
                     learningRate, settings.beta1(), settings.beta2(), settings.epsilon(), decay, steps, gradientScale));
         }
+    }
+
+    /**
+     * What the next step depends on, by the slots' order, beside the number of steps that were made: filled with what another optimizer of
+     * the same slots had, and told of its steps by {@link #resume}, this one goes on as the other would have.
+     */
+    public List<NamedTensor> state() {
+        List<NamedTensor> state = new ArrayList<>();
+        for (int s = 0; s < states.size(); s++) {
+            State each = states.get(s);
+            state.add(new NamedTensor("weight." + s, each.slot().weight()));
+            state.add(new NamedTensor("master." + s, each.master()));
+            state.add(new NamedTensor("first." + s, each.first()));
+            state.add(new NamedTensor("second." + s, each.second()));
+        }
+        return state;
+    }
+
+    /** Goes on after so many steps. */
+    public void resume(long stepsMade) {
+        steps = stepsMade;
     }
 
     @Override

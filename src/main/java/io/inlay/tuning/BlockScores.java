@@ -6,8 +6,10 @@ import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
@@ -87,6 +89,19 @@ public final class BlockScores implements AutoCloseable {
             torch.zero(gradientSums[m]);
         }
         pending.clear();
+    }
+
+    /** What is kept between two steps; filled with what another of the same grid and score had, this goes on as the other would have. */
+    public List<NamedTensor> state() {
+        List<NamedTensor> state = new ArrayList<>();
+        for (int m = 0; m < blockSums.length; m++) {
+            Tensor kept = switch (score) {
+                case MEAN_ABS_SUM -> gradientSum(m);
+                case ABS_MEAN_SUM, MEAN_ABS_PER_STEP -> blockSums[m];
+            };
+            state.add(new NamedTensor("sum." + grid.matrices().get(m).tensor(), kept));
+        }
+        return state;
     }
 
     /** The scores by number in the grid, of all steps so far. None is negative; one may be NaN or infinite if a gradient was. */

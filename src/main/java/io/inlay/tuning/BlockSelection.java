@@ -53,6 +53,12 @@ public final class BlockSelection {
         return new BlockSelection(grid, Arrays.copyOf(deck, count));
     }
 
+    /** A choice that was made before, by number in the grid. */
+    public static BlockSelection of(BlockGrid grid, int[] blocks) {
+        requireCount(blocks.length, grid.size());
+        return new BlockSelection(grid, blocks.clone());
+    }
+
     /** Numbers of the best blocks in [from, to): one sort of (score descending, number ascending) packed into longs. */
     private static int[] best(float[] scores, int from, int to, int count) {
         requireCount(count, to - from);

@@ -16,10 +16,22 @@ import java.util.OptionalDouble;
  * @param steps made
  * @param tokens that went through the model in training, warm-up not counted
  * @param trainingLoss of the last step
- * @param validationLoss after the last step; empty without validation examples
+ * @param validationLoss of the values that are left here: the last evaluation's, or the best one's where the best was kept; empty without
+ *        validation examples
+ * @param best the evaluation with the lowest loss, whether its values were kept or not; empty where nothing was evaluated after a step
  */
 public record TuningOutcome(TuningPlan plan, List<TensorBlocks> blocks, List<WholeTensor> tensors, Optional<SelectionReport> selection,
-        int steps, long tokens, double trainingLoss, OptionalDouble validationLoss) {
+        int steps, long tokens, double trainingLoss, OptionalDouble validationLoss, Optional<Evaluations.Best> best, Ending ending) {
+
+    /** Why there are no more steps. */
+    public enum Ending {
+        /** All were made. */
+        COMPLETED,
+        /** Validation had stopped improving. */
+        STOPPED_EARLY,
+        /** Somebody asked for the end, and the best so far had been kept. */
+        CANCELLED
+    }
 
     public TuningOutcome {
         blocks = List.copyOf(blocks);

@@ -1,5 +1,6 @@
 package io.inlay.tuning;
 
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -13,9 +14,13 @@ import java.util.OptionalInt;
  *        which bounds memory and leaves the step's mean loss the same
  * @param evaluateEvery steps between validations, beside the one at the end; one is then made before the first step too
  * @param seed decides the order of examples and the draw of random blocks
+ * @param earlyStop when to end before the last step; needs {@code evaluateEvery} and validation examples
+ * @param keepBest whether the result is the values of the evaluation with the lowest loss, not the last ones; needs the same
+ * @param checkpointEvery steps between checkpoints; when absent {@link TuningCheckpoints#due} decides
  */
 public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxSteps, int batchSize, LearningRate learningRate,
-        AdamWSettings adamW, double clip, int microBatchTokens, OptionalInt evaluateEvery, long seed) {
+        AdamWSettings adamW, double clip, int microBatchTokens, OptionalInt evaluateEvery, long seed, Optional<EarlyStop> earlyStop,
+        boolean keepBest, OptionalInt checkpointEvery) {
 
     private static final int MANY = 100_000_000;
 
@@ -29,6 +34,29 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
         Hyperparameter.above("clip", clip, 0, Double.MAX_VALUE);
         Hyperparameter.within("micro_batch_tokens", microBatchTokens, 1, MANY);
         Hyperparameter.present("evaluate_every", evaluateEvery).ifPresent(n -> Hyperparameter.within("evaluate_every", n, 1, MANY));
+        Hyperparameter.present("checkpoint_every", checkpointEvery).ifPresent(n -> Hyperparameter.within("checkpoint_every", n, 1, MANY));
+        if (watches(Hyperparameter.present("early_stop_patience", earlyStop), keepBest) && evaluateEvery.isEmpty()) {
+            throw Hyperparameter.refused(watcher(earlyStop) + ", but evaluate_every is not given; say after how many steps to validate");
+        }
+    }
+
+    private static boolean watches(Optional<EarlyStop> earlyStop, boolean keepBest) {
+        return earlyStop.isPresent() || keepBest;
+    }
+
+    private static String watcher(Optional<EarlyStop> earlyStop) {
+        return earlyStop.map(stop -> "early_stop_patience is " + stop.patience()).orElse("keep_best is true");
+    }
+
+    /**
+     * Refuses what needs validation examples where there are none.
+     *
+     * @throws io.inlay.Problem {@code INVALID_HYPERPARAMETERS}
+     */
+    public void requireValidation(int examples) {
+        if (examples == 0 && watches(earlyStop, keepBest)) {
+            throw Hyperparameter.refused(watcher(earlyStop) + ", but there is nothing to validate with; give a validation_file");
+        }
     }
 
     /** The defaults of DESIGN.md section 5 for a method. */
@@ -38,7 +66,9 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
 
     public Builder toBuilder() {
         Builder builder = new Builder(method).epochs(epochs).batchSize(batchSize).learningRate(learningRate).adamW(adamW).clip(clip)
-                .microBatchTokens(microBatchTokens).seed(seed);
+                .microBatchTokens(microBatchTokens).seed(seed).keepBest(keepBest);
+        earlyStop.ifPresent(builder::earlyStop);
+        checkpointEvery.ifPresent(builder::checkpointEvery);
         maxSteps.ifPresent(builder::maxSteps);
         evaluateEvery.ifPresent(builder::evaluateEvery);
         return builder;
@@ -57,6 +87,9 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
         private int microBatchTokens = 2048;
         private OptionalInt evaluateEvery = OptionalInt.empty();
         private long seed = 42;
+        private Optional<EarlyStop> earlyStop = Optional.empty();
+        private boolean keepBest;
+        private OptionalInt checkpointEvery = OptionalInt.empty();
 
         private Builder(TuningMethod method) {
             this.method = method;
@@ -112,9 +145,24 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
             return this;
         }
 
+        public Builder earlyStop(EarlyStop value) {
+            earlyStop = Optional.of(value);
+            return this;
+        }
+
+        public Builder keepBest(boolean value) {
+            keepBest = value;
+            return this;
+        }
+
+        public Builder checkpointEvery(int value) {
+            checkpointEvery = OptionalInt.of(value);
+            return this;
+        }
+
         public TuningParameters build() {
             return new TuningParameters(method, epochs, maxSteps, batchSize, learningRate, adamW, clip, microBatchTokens, evaluateEvery,
-                    seed);
+                    seed, earlyStop, keepBest, checkpointEvery);
         }
     }
 }

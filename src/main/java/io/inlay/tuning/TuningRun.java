@@ -1,17 +1,19 @@
 package io.inlay.tuning;
 
 import io.inlay.Problem;
-import io.inlay.model.BatchLoss;
 import io.inlay.model.DeltaTensors;
-import io.inlay.model.GradientProbe;
 import io.inlay.model.LlamaModel;
-import io.inlay.model.LlamaTraining;
 import io.inlay.model.LowRankAdapters;
-import io.inlay.model.PackedBatch;
-import io.inlay.model.Trainable;
 import io.inlay.model.TrainableBlocks;
 import io.inlay.model.TrainableModel;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Scope;
+import io.inlay.tensor.Tensor;
+import io.inlay.tuning.TuningCheckpoints.Saved;
 import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -19,10 +21,14 @@ import java.util.function.BooleanSupplier;
 import java.util.stream.IntStream;
 
 /**
- * One tuning run from data to result: plan, warm up, select, train, validate. The base is read, never written. The same model, examples
- * and parameters give the same bits.
+ * One tuning run from data to result: plan, {@link WarmUp warm up}, select, {@link Training train}, validate. The base is read, never
+ * written. The same model, examples and parameters give the same bits, also when the run is cut short at any moment and goes on from its
+ * checkpoint in another process.
  */
 public final class TuningRun {
+
+    private static final String SELECTION = "selection";
+    private static final String SCORES = "scores";
 
     private final LlamaModel model;
 
@@ -30,91 +36,121 @@ public final class TuningRun {
         this.model = model;
     }
 
-    /**
-     * Runs to the end on the calling thread.
-     *
-     * @param validation may be empty
-     * @param cancelled asked before every step
-     * @param arena owns the outcome's values
-     * @throws Problem {@code INVALID_HYPERPARAMETERS}, {@code INVALID_TRAINING_FILE} or {@code CONTEXT_LENGTH_EXCEEDED} before anything is
-     *         computed; {@code NOT_FINITE} when loss or gradients stop being numbers; {@code CANCELLED}
-     */
+    /** Runs to the end on the calling thread, keeping no state. */
     public TuningOutcome run(List<TuningExample> training, List<TuningExample> validation, TuningParameters parameters,
             TuningListener listener, BooleanSupplier cancelled, Arena arena) {
+        return run(training, validation, parameters, listener, TuningControl.cancelledWhen(cancelled), TuningCheckpoints.NONE, arena);
+    }
+
+    /**
+     * Runs to the end on the calling thread, from the beginning or from its checkpoint.
+     *
+     * @param validation may be empty
+     * @param arena owns the outcome's values
+     * @throws Problem {@code INVALID_HYPERPARAMETERS}, {@code INVALID_TRAINING_FILE} or {@code CONTEXT_LENGTH_EXCEEDED} before anything is
+     *         computed; {@code NOT_FINITE} when loss or gradients stop being numbers; {@code CANCELLED} when the run was suspended, or was
+     *         cancelled and kept no best
+     */
+    public TuningOutcome run(List<TuningExample> training, List<TuningExample> validation, TuningParameters parameters,
+            TuningListener listener, TuningControl control, TuningCheckpoints checkpoints, Arena arena) {
         requireFitting("training", training);
         requireFitting("validation", validation);
+        parameters.requireValidation(validation.size());
         TuningPlan plan = TuningPlan.of(model.config(), parameters, training.size());
         listener.planned(plan);
-        Session session = new Session(plan, new BatchOrder(training, parameters.batchSize(), parameters.seed()), List.copyOf(validation),
-                listener, cancelled);
-        return switch (parameters.method()) {
-            case TuningMethod.OfBlocks _ -> tuneBlocks(session, plan.blocks().orElseThrow(), arena);
-            case TuningMethod.LowRank method -> tuneAdapters(session, method, arena);
-            case TuningMethod.FullFineTuning _ -> tuneAll(session, arena);
-        };
-    }
-
-    /** What all phases of one run share. */
-    private record Session(TuningPlan plan, BatchOrder order, List<TuningExample> validation, TuningListener listener,
-            BooleanSupplier cancelled) {
-
-        PackedBatch batch(int step) {
-            return Packing.pack(order.batch(step));
+        TuningSession session = new TuningSession(model, plan, new BatchOrder(training, parameters.batchSize(), parameters.seed()),
+                List.copyOf(validation), listener, control, checkpoints);
+        Optional<Saved> saved = checkpoints.load();
+        try {
+            return switch (parameters.method()) {
+                case TuningMethod.OfBlocks _ -> tuneBlocks(session, plan.blocks().orElseThrow(), saved, arena);
+                case TuningMethod.LowRank method -> tuneAdapters(session, method, saved, arena);
+                case TuningMethod.FullFineTuning _ -> tuneAll(session, saved, arena);
+            };
+        } finally {
+            saved.ifPresent(Saved::close);
         }
-
-        List<PackedBatch> split(PackedBatch batch) {
-            return Packing.split(batch, plan.parameters().microBatchTokens());
-        }
-
-        void stopIfCancelled(String where) {
-            if (cancelled.getAsBoolean()) {
-                throw new Problem(Problem.Code.CANCELLED, "the tuning run was cancelled " + where + "; it leaves no result");
-            }
-        }
-    }
-
-    private record Trained(long tokens, double loss, OptionalDouble validationLoss) {
     }
 
     // ---- the methods ----
 
-    private TuningOutcome tuneBlocks(Session session, TuningPlan.Blocks blocks, Arena arena) {
-        Optional<float[]> scores = switch (session.plan().parameters().method()) {
-            case TuningMethod.Smt smt -> Optional.of(score(session, blocks.grid(), smt.score()));
-            case TuningMethod.RandomBlocks _, TuningMethod.LowRank _, TuningMethod.FullFineTuning _ -> Optional.empty();
-        };
-        BlockSelection selection = select(session.plan().parameters(), blocks, scores);
-        SelectionReport report = SelectionReport.of(selection, scores, session.plan().modelParameters());
-        session.listener().selected(report);
-        try (TrainableBlocks trainable = new TrainableBlocks(model, selection.grid().edge(), selection.byTensor())) {
-            Trained trained = train(session, trainable, AdamWOptimizer.slots(trainable));
-            return new TuningOutcome(session.plan(), trainable.export(arena), List.of(), Optional.of(report), session.plan().steps(),
-                    trained.tokens(), trained.loss(), trained.validationLoss());
+    private TuningOutcome tuneBlocks(TuningSession session, TuningPlan.Blocks blocks, Optional<Saved> saved, Arena arena) {
+        Selected selected = saved.filter(state -> state.progress() instanceof TuningProgress.Training)
+                .map(state -> selectedBefore(blocks, state)).orElseGet(() -> select(session, blocks, saved));
+        BlockSelection selection = selected.selection();
+        SelectionReport report = SelectionReport.of(selection, selected.scores(), session.plan().modelParameters());
+        try (Scope scope = new Scope(model.torch());
+                TrainableBlocks trainable = new TrainableBlocks(model, selection.grid().edge(), selection.byTensor())) {
+            Training.Trained trained = new Training(session, trainable, AdamWOptimizer.slots(trainable), selected.state(scope))
+                    .train(saved);
+            return outcome(session, trained, new DeltaTensors(trainable.export(arena), List.of()), Optional.of(report));
         }
     }
 
-    private TuningOutcome tuneAdapters(Session session, TuningMethod.LowRank method, Arena arena) {
+    private TuningOutcome tuneAdapters(TuningSession session, TuningMethod.LowRank method, Optional<Saved> saved, Arena arena) {
         LowRankAdapters.Settings settings = new LowRankAdapters.Settings(method.rank(), method.alpha(), method.dropout(),
                 method.kind() == TuningMethod.LowRank.Kind.DORA, session.plan().parameters().seed());
         List<String> targets = IntStream.range(0, model.config().layers()).boxed()
                 .flatMap(layer -> method.targets().stream().map(target -> target.tensor(layer))).toList();
         try (LowRankAdapters trainable = new LowRankAdapters(model, settings, targets)) {
-            Trained trained = train(session, trainable, AdamWOptimizer.slots(trainable));
-            return outcome(session, trained, trainable.export(arena));
+            Training.Trained trained = new Training(session, trainable, AdamWOptimizer.slots(trainable), List.of()).train(saved);
+            return outcome(session, trained, trainable.export(arena), Optional.empty());
         }
     }
 
-    private TuningOutcome tuneAll(Session session, Arena arena) {
+    private TuningOutcome tuneAll(TuningSession session, Optional<Saved> saved, Arena arena) {
         try (TrainableModel trainable = new TrainableModel(model)) {
-            Trained trained = train(session, trainable, AdamWOptimizer.slots(trainable));
-            return outcome(session, trained, trainable.export(arena));
+            Training.Trained trained = new Training(session, trainable, AdamWOptimizer.slots(trainable), List.of()).train(saved);
+            return outcome(session, trained, trainable.export(arena), Optional.empty());
         }
     }
 
-    /** Of a method without a selection. */
-    private static TuningOutcome outcome(Session session, Trained trained, DeltaTensors result) {
-        return new TuningOutcome(session.plan(), result.blocks(), result.tensors(), Optional.empty(), session.plan().steps(),
-                trained.tokens(), trained.loss(), trained.validationLoss());
+    private static TuningOutcome outcome(TuningSession session, Training.Trained trained, DeltaTensors result,
+            Optional<SelectionReport> selection) {
+        TuningProgress.Training last = trained.last();
+        Evaluations evaluations = last.evaluations();
+        OptionalDouble left = session.plan().parameters().keepBest() && evaluations.best().isPresent()
+                ? OptionalDouble.of(evaluations.best().get().loss()) : evaluations.loss();
+        return new TuningOutcome(session.plan(), result.blocks(), result.tensors(), selection, last.steps(), last.tokens(),
+                last.loss().orElse(Double.NaN), left, evaluations.best(), trained.ending());
+    }
+
+    // ---- the selection ----
+
+    /** The blocks, and the scores by which they were chosen; without scores where they were drawn. */
+    private record Selected(BlockSelection selection, Optional<float[]> scores) {
+
+        /** What a checkpoint has of it. */
+        List<NamedTensor> state(Scope scope) {
+            List<NamedTensor> state = new ArrayList<>();
+            state.add(new NamedTensor(SELECTION, scope.of(Device.CPU, selection.blocks(), selection.size())));
+            scores.ifPresent(all -> state.add(new NamedTensor(SCORES, scope.of(Device.CPU, all, all.length))));
+            return state;
+        }
+    }
+
+    private Selected selectedBefore(TuningPlan.Blocks blocks, Saved saved) {
+        try (Scope scope = new Scope(model.torch())) {
+            Tensor chosen = scope.empty(DType.INT32, Device.CPU, blocks.count());
+            saved.read(List.of(new NamedTensor(SELECTION, chosen)));
+            Optional<float[]> scores = Optional.empty();
+            if (saved.has(SCORES)) {
+                Tensor all = scope.empty(DType.FP32, Device.CPU, blocks.grid().size());
+                saved.read(List.of(new NamedTensor(SCORES, all)));
+                scores = Optional.of(all.segment().toArray(ValueLayout.JAVA_FLOAT));
+            }
+            return new Selected(BlockSelection.of(blocks.grid(), chosen.segment().toArray(ValueLayout.JAVA_INT)), scores);
+        }
+    }
+
+    private static Selected select(TuningSession session, TuningPlan.Blocks blocks, Optional<Saved> saved) {
+        Optional<float[]> scores = switch (session.plan().parameters().method()) {
+            case TuningMethod.Smt smt -> Optional.of(new WarmUp(session, blocks.grid(), smt.score()).score(saved));
+            case TuningMethod.RandomBlocks _, TuningMethod.LowRank _, TuningMethod.FullFineTuning _ -> Optional.empty();
+        };
+        Selected selected = new Selected(select(session.plan().parameters(), blocks, scores), scores);
+        session.listener().selected(SelectionReport.of(selected.selection(), scores, session.plan().modelParameters()));
+        return selected;
     }
 
     private static BlockSelection select(TuningParameters parameters, TuningPlan.Blocks blocks, Optional<float[]> scores) {
@@ -127,85 +163,6 @@ public final class TuningRun {
             case TuningMethod.LowRank _, TuningMethod.FullFineTuning _ ->
                 throw new IllegalStateException(parameters.method().wire() + " selects nothing");
         };
-    }
-
-    // ---- warm-up ----
-
-    private float[] score(Session session, BlockGrid grid, TuningMethod.Score score) {
-        int steps = session.plan().warmUpSteps();
-        try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, score);
-                LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept))) {
-            for (int step = 0; step < steps; step++) {
-                session.stopIfCancelled("before warm-up step " + (step + 1) + " of " + steps);
-                PackedBatch batch = session.batch(step);
-                List<PackedBatch> parts = session.split(batch);
-                int targets = batch.targetCount();
-                double sum = 0;
-                scores.beginStep(parts.size());
-                for (PackedBatch part : parts) {
-                    sum += training.forwardBackward(part, 1f / targets).sum();
-                }
-                scores.endStep();
-                requireFinite("the loss of warm-up step " + (step + 1) + " of " + steps, sum / targets);
-                session.listener().warmUp(new TuningListener.WarmUpReport(step + 1, steps, sum / targets));
-            }
-            float[] all = scores.scores();
-            for (float each : all) {
-                requireFinite("a block's score after " + steps + " warm-up steps", each);
-            }
-            return all;
-        }
-    }
-
-    private static void requireFinite(String what, double value) {
-        if (!Double.isFinite(value)) {
-            throw new Problem(Problem.Code.NOT_FINITE, what + " is " + value + "; nothing has been trained yet, so the base model itself "
-                    + "gives this on the training data; check its weights");
-        }
-    }
-
-    // ---- training ----
-
-    private Trained train(Session session, Trainable trainable, List<AdamWOptimizer.Slot> slots) {
-        TuningParameters parameters = session.plan().parameters();
-        int steps = session.plan().steps();
-        int every = parameters.evaluateEvery().orElse(steps);
-        try (LlamaTraining training = new LlamaTraining(model, trainable);
-                AdamWOptimizer optimizer = new AdamWOptimizer(model.torch(), model.kernels(), parameters.adamW(), slots)) {
-            TrainingStep next = new TrainingStep(training, optimizer, parameters.learningRate(), parameters.clip(),
-                    parameters.microBatchTokens());
-            if (parameters.evaluateEvery().isPresent()) {
-                validate(session, training, 0);
-            }
-            long tokens = 0;
-            double loss = Double.NaN;
-            OptionalDouble validationLoss = OptionalDouble.empty();
-            for (int step = 0; step < steps; step++) {
-                session.stopIfCancelled("before step " + (step + 1) + " of " + steps);
-                StepReport report = next.take(step, steps, session.batch(step));
-                tokens += report.tokens();
-                loss = report.loss();
-                session.listener().step(report);
-                if ((step + 1) % every == 0 || step + 1 == steps) {
-                    validationLoss = validate(session, training, step + 1);
-                }
-            }
-            return new Trained(tokens, loss, validationLoss);
-        }
-    }
-
-    /** Loss on the validation examples, in their order; empty when there are none. */
-    private OptionalDouble validate(Session session, LlamaTraining training, int step) {
-        if (session.validation().isEmpty()) {
-            return OptionalDouble.empty();
-        }
-        BatchLoss loss = new BatchLoss(0, 0);
-        for (PackedBatch part : session.split(Packing.pack(session.validation()))) {
-            session.stopIfCancelled("while validating after step " + step);
-            loss = loss.plus(training.evaluate(part));
-        }
-        session.listener().validated(new TuningListener.ValidationReport(step, loss.mean(), loss.targets()));
-        return OptionalDouble.of(loss.mean());
     }
 
     // ---- data ----
