@@ -43,6 +43,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Whole runs on the golden tuning checkpoint (see tests/golden/tuning), in bf16 unless a test needs fp32. */
 class TuningRunTest {
@@ -138,6 +140,30 @@ class TuningRunTest {
                 assertThat(blocks.coordinates()).hasSize(2);
                 assertThat(blocks.tensor()).containsPattern("(o|down)_proj");
             });
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(Projection.class)
+    void any_single_projection_can_be_the_target(Projection only) {
+        Smt alone = new Smt(0.02, OptionalInt.of(16), EnumSet.of(only), 2, Score.MEAN_ABS_SUM, new Strategy.Global());
+        try (Arena arena = Arena.ofConfined()) {
+            TuningOutcome outcome = run(smt().method(alone).maxSteps(2).build(), arena);
+            assertThat(outcome.blocks()).isNotEmpty().allSatisfy(blocks -> assertThat(blocks.tensor())
+                    .isIn(only.tensor(0), only.tensor(1), only.tensor(2)));
+            assertThat(outcome.selection().orElseThrow().of(only)).isEqualTo(outcome.plan().blocks().orElseThrow().count());
+        }
+    }
+
+    @Test
+    void pools_train_the_best_blocks_of_attention_and_of_the_mlp() {
+        Smt pools = new Smt(0.1, OptionalInt.of(16), EnumSet.allOf(Projection.class), 2, Score.MEAN_ABS_SUM, new Strategy.Pools(0.25));
+        try (Arena arena = Arena.ofConfined()) {
+            SelectionReport report = run(smt().method(pools).maxSteps(2).build(), arena).selection().orElseThrow();
+            int attention = report.matrices().stream().filter(matrix -> Strategy.Pools.ofAttention(matrix.projection()))
+                    .mapToInt(SelectionReport.MatrixCount::blocks).sum();
+            assertThat(attention).isEqualTo(new Strategy.Pools(0.25).attentionBlocks(report.blocks())).isPositive();
+            assertThat(report.blocks() - attention).isPositive();
         }
     }
 

@@ -27,7 +27,7 @@ public final class Hyperparameters {
     /** All fields, with what they mean in {@link TuningParameters} and {@link TuningMethod.Smt}. */
     public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
-            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix"));
+            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "attention_share", "mlp_share"));
 
     /** Methods whose result is a delta and can be kept. */
     private static final List<String> METHODS = List.of("smt", "random_blocks");
@@ -103,13 +103,15 @@ public final class Hyperparameters {
         return switch (name) {
             case "global" -> new TuningMethod.Strategy.Global();
             case "per_matrix" -> new TuningMethod.Strategy.PerMatrix(integer("blocks_per_matrix", 1));
-            default -> throw refused("strategy is '" + name + "'; it must be global or per_matrix");
+            case "pools" -> pools();
+            default -> throw refused("strategy is '" + name + "'; it must be global, per_matrix or pools");
         };
     }
 
     private Set<Projection> targets() {
         if (!given("targets")) {
-            return TuningMethod.ATTENTION;
+            boolean pools = given("strategy") && json.get("strategy").asText().equals("pools");
+            return pools ? EnumSet.complementOf(EnumSet.of(Projection.O)) : TuningMethod.ATTENTION;
         }
         JsonNode list = json.get("targets");
         Set<Projection> targets = EnumSet.noneOf(Projection.class);
@@ -117,6 +119,19 @@ public final class Hyperparameters {
             targets.add(constant("targets", each.asText(), Projection.class));
         }
         return targets;
+    }
+
+    /** One share says the other. */
+    private TuningMethod.Strategy pools() {
+        if (!given("attention_share") && !given("mlp_share")) {
+            throw refused("strategy is 'pools'; give attention_share or mlp_share, the parts of the budget, which add up to 1");
+        }
+        if (!given("attention_share")) {
+            return TuningMethod.Strategy.Pools.ofMlp(number("mlp_share", 0));
+        }
+        double attention = number("attention_share", 0);
+        return given("mlp_share") ? TuningMethod.Strategy.Pools.of(attention, number("mlp_share", 0))
+                : new TuningMethod.Strategy.Pools(attention);
     }
 
     private boolean given(String field) {
@@ -199,3 +214,5 @@ public final class Hyperparameters {
         return new Problem(Problem.Code.INVALID_HYPERPARAMETERS, message);
     }
 }
+                case TuningMethod.Strategy.Pools pools -> all.put("strategy", "pools").put("attention_share", pools.attention())
+                        .put("mlp_share", 1 - pools.attention());

@@ -49,6 +49,51 @@ public sealed interface TuningMethod {
                 Hyperparameter.within("blocks_per_matrix", blocks, 1, Integer.MAX_VALUE);
             }
         }
+
+        /**
+         * Two rankings, each global for itself: of attention's blocks (q, k, v, o) and of the MLP's (gate, up, down), with a share of the
+         * budget each (the paper's Table 4).
+         *
+         * @param attention share of the blocks that attention's linears get; the MLP's get the others
+         */
+        record Pools(double attention) implements Strategy {
+
+            private static final double ROUNDING = 1e-6;
+
+            public Pools {
+                Hyperparameter.within("attention_share", attention, 0, 1);
+            }
+
+            /** Of both shares, which must add up to the whole. */
+            public static Pools of(double attentionShare, double mlpShare) {
+                Hyperparameter.within("attention_share", attentionShare, 0, 1);
+                Hyperparameter.within("mlp_share", mlpShare, 0, 1);
+                if (Math.abs(attentionShare + mlpShare - 1) > ROUNDING) {
+                    throw Hyperparameter.refused("attention_share and mlp_share are " + attentionShare + " and " + mlpShare
+                            + "; they must add up to 1");
+                }
+                return new Pools(attentionShare);
+            }
+
+            /** Of the MLP's share. */
+            public static Pools ofMlp(double mlpShare) {
+                Hyperparameter.within("mlp_share", mlpShare, 0, 1);
+                return new Pools(1 - mlpShare);
+            }
+
+            /** Whether a linear's blocks compete in attention's pool. */
+            public static boolean ofAttention(Projection projection) {
+                return switch (projection) {
+                    case Q, K, V, O -> true;
+                    case GATE, UP, DOWN -> false;
+                };
+            }
+
+            /** Of {@code blocks} in all, those that attention's pool gets: its share, rounded to the nearest. */
+            public int attentionBlocks(int blocks) {
+                return (int) Math.round(attention * blocks);
+            }
+        }
     }
 
     /**

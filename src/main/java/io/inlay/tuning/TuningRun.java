@@ -118,6 +118,8 @@ public final class TuningRun {
                 List<PackedBatch> parts = session.split(batch);
                 int targets = batch.targetCount();
                 double sum = 0;
+                case TuningMethod.Strategy.Pools pools -> BlockSelection.pools(blocks.grid(), scores.orElseThrow(),
+                        pools.attentionBlocks(blocks.count()), blocks.count() - pools.attentionBlocks(blocks.count()));
                 scores.beginStep(parts.size());
                 for (PackedBatch part : parts) {
                     sum += training.forwardBackward(part, 1f / targets).sum();
