@@ -9,6 +9,7 @@ import io.inlay.tuning.AdamWSettings;
 import io.inlay.tuning.LearningRate;
 import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningParameters;
+import io.inlay.tuning.WarmUpMemory;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.Iterator;
@@ -27,7 +28,8 @@ public final class Hyperparameters {
     /** All fields, with what they mean in {@link TuningParameters} and {@link TuningMethod.Smt}. */
     public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
-            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "attention_share", "mlp_share"));
+            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "attention_share", "mlp_share",
+            "warm_up_memory"));
 
     /** Methods whose result is a delta and can be kept. */
     private static final List<String> METHODS = List.of("smt", "random_blocks");
@@ -99,6 +101,11 @@ public final class Hyperparameters {
     }
 
     private TuningMethod.Strategy strategy() {
+    /** Here "auto" is a value of its own. */
+    private WarmUpMemory warmUpMemory() {
+        return choice("warm_up_memory", WarmUpMemory.class, WarmUpMemory.AUTO);
+    }
+
         String name = given("strategy") ? json.get("strategy").asText() : "global";
         return switch (name) {
             case "global" -> new TuningMethod.Strategy.Global();
@@ -197,7 +204,8 @@ public final class Hyperparameters {
             blocks.targets().forEach(target -> all.withArray("targets").add(wire(target)));
         }
         if (parameters.method() instanceof TuningMethod.Smt smt) {
-            all.put("warm_up_steps", smt.warmUpSteps()).put("score", wire(smt.score()));
+            all.put("warm_up_steps", smt.warmUpSteps()).put("score", wire(smt.score()))
+                    .put("warm_up_memory", wire(smt.warmUpMemory()));
             switch (smt.strategy()) {
                 case TuningMethod.Strategy.Global _ -> all.put("strategy", "global");
                 case TuningMethod.Strategy.PerMatrix each -> all.put("strategy", "per_matrix").put("blocks_per_matrix", each.blocks());

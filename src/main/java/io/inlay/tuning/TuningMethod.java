@@ -101,15 +101,26 @@ public sealed interface TuningMethod {
      *
      * @param warmUpSteps steps that only score blocks before any weight moves. They read the first batches of the first epoch, and never
      *        more than one epoch of them.
+     * @param warmUpMemory where sums of gradients live meanwhile
      */
-    record Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy)
-            implements OfBlocks {
+    record Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy,
+            WarmUpMemory warmUpMemory) implements OfBlocks {
+
+        /** With warm-up sums wherever there is room. */
+        public Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy) {
+            this(budget, blockEdge, targets, warmUpSteps, score, strategy, WarmUpMemory.AUTO);
+        }
 
         public Smt {
             targets = checked(budget, blockEdge, targets);
             Hyperparameter.within("warm_up_steps", warmUpSteps, 1, 100_000);
             Hyperparameter.present("score", score);
             Hyperparameter.present("strategy", strategy);
+            if (Hyperparameter.present("warm_up_memory", warmUpMemory) == WarmUpMemory.STREAM && score == Score.MEAN_ABS_SUM) {
+                throw Hyperparameter.refused("warm_up_memory is stream, and score mean_abs_sum sums whole gradients over all steps before "
+                        + "it takes absolute values; set warm_up_memory to auto, device or host, or score to abs_mean_sum or "
+                        + "mean_abs_per_step");
+            }
         }
 
         /** The paper's choices for the given budget: blocks of q, k and v, one ranking, a hundred warm-up steps. */

@@ -10,6 +10,8 @@ import io.inlay.model.PackedBatch;
 import io.inlay.model.Trainable;
 import io.inlay.model.TrainableBlocks;
 import io.inlay.model.TrainableModel;
+import io.inlay.tensor.FreeMemory;
+import io.inlay.tensor.LinuxMemory;
 import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Optional;
@@ -23,9 +25,25 @@ import java.util.function.BooleanSupplier;
 public final class TuningRun {
 
     private final LlamaModel model;
+    private final Pace pace;
+    private final FreeMemory memory;
+    private final Optional<Evaluation> evaluation;
 
+    /** At full speed, without metrics. */
     public TuningRun(LlamaModel model) {
+        this(model, Pace.FULL_SPEED, new LinuxMemory(), Optional.empty());
+    }
+
+    /**
+     * @param pace asked before every part of a batch
+     * @param memory looked at before the warm-up's sums are placed
+     * @param evaluation made whenever the validation loss is
+     */
+    public TuningRun(LlamaModel model, Pace pace, FreeMemory memory, Optional<Evaluation> evaluation) {
         this.model = model;
+        this.pace = pace;
+        this.memory = memory;
+        this.evaluation = evaluation;
     }
 
     /**
@@ -74,7 +92,7 @@ public final class TuningRun {
 
     private TuningOutcome tuneBlocks(Session session, TuningPlan.Blocks blocks, Arena arena) {
         Optional<float[]> scores = switch (session.plan().parameters().method()) {
-            case TuningMethod.Smt smt -> Optional.of(score(session, blocks.grid(), smt.score()));
+            case TuningMethod.Smt smt -> Optional.of(score(session, blocks.grid(), smt));
             case TuningMethod.RandomBlocks _, TuningMethod.FullFineTuning _ -> Optional.empty();
         };
         BlockSelection selection = select(session.plan().parameters(), blocks, scores);
@@ -100,6 +118,8 @@ public final class TuningRun {
             case TuningMethod.Smt smt -> switch (smt.strategy()) {
                 case TuningMethod.Strategy.Global _ -> BlockSelection.global(blocks.grid(), scores.orElseThrow(), blocks.count());
                 case TuningMethod.Strategy.PerMatrix each -> BlockSelection.perMatrix(blocks.grid(), scores.orElseThrow(), each.blocks());
+                case TuningMethod.Strategy.Pools pools -> BlockSelection.pools(blocks.grid(), scores.orElseThrow(),
+                        pools.attentionBlocks(blocks.count()), blocks.count() - pools.attentionBlocks(blocks.count()));
             };
             case TuningMethod.RandomBlocks _ -> BlockSelection.random(blocks.grid(), blocks.count(), parameters.seed());
             case TuningMethod.FullFineTuning _ -> throw new IllegalStateException("full fine-tuning selects nothing");
@@ -108,9 +128,12 @@ public final class TuningRun {
 
     // ---- warm-up ----
 
-    private float[] score(Session session, BlockGrid grid, TuningMethod.Score score) {
+    private float[] score(Session session, BlockGrid grid, TuningMethod.Smt method) {
         int steps = session.plan().warmUpSteps();
-        try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, score);
+        boolean split = session.order().anySplit(steps, session.plan().parameters().microBatchTokens());
+        WarmUpPlacement placement = WarmUpPlacement.choose(method, grid, split, model.device(), memory);
+        session.listener().warmUpMemory(placement);
+        try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, method.score(), placement.memory());
                 LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept))) {
             for (int step = 0; step < steps; step++) {
                 session.stopIfCancelled("before warm-up step " + (step + 1) + " of " + steps);
@@ -118,10 +141,9 @@ public final class TuningRun {
                 List<PackedBatch> parts = session.split(batch);
                 int targets = batch.targetCount();
                 double sum = 0;
-                case TuningMethod.Strategy.Pools pools -> BlockSelection.pools(blocks.grid(), scores.orElseThrow(),
-                        pools.attentionBlocks(blocks.count()), blocks.count() - pools.attentionBlocks(blocks.count()));
                 scores.beginStep(parts.size());
                 for (PackedBatch part : parts) {
+                    pace.await(session.cancelled());
                     sum += training.forwardBackward(part, 1f / targets).sum();
                 }
                 scores.endStep();
@@ -152,9 +174,10 @@ public final class TuningRun {
         try (LlamaTraining training = new LlamaTraining(model, trainable);
                 AdamWOptimizer optimizer = new AdamWOptimizer(model.torch(), model.kernels(), parameters.adamW(), slots)) {
             TrainingStep next = new TrainingStep(training, optimizer, parameters.learningRate(), parameters.clip(),
-                    parameters.microBatchTokens());
+                    parameters.microBatchTokens(), () -> pace.await(session.cancelled()));
             if (parameters.evaluateEvery().isPresent()) {
                 validate(session, training, 0);
+                measure(session, trainable, 0);
             }
             long tokens = 0;
             double loss = Double.NaN;
@@ -167,6 +190,7 @@ public final class TuningRun {
                 session.listener().step(report);
                 if ((step + 1) % every == 0 || step + 1 == steps) {
                     validationLoss = validate(session, training, step + 1);
+                    measure(session, trainable, step + 1);
                 }
             }
             return new Trained(tokens, loss, validationLoss);
@@ -181,10 +205,15 @@ public final class TuningRun {
         BatchLoss loss = new BatchLoss(0, 0);
         for (PackedBatch part : session.split(Packing.pack(session.validation()))) {
             session.stopIfCancelled("while validating after step " + step);
+            pace.await(session.cancelled());
             loss = loss.plus(training.evaluate(part));
         }
         session.listener().validated(new TuningListener.ValidationReport(step, loss.mean(), loss.targets()));
         return OptionalDouble.of(loss.mean());
+    }
+
+    private void measure(Session session, Trainable trainable, int step) {
+        evaluation.ifPresent(each -> session.listener().measured(each.measure(trainable, step, pace, session.cancelled())));
     }
 
     // ---- data ----
