@@ -14,6 +14,7 @@ import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
 import io.inlay.store.FolderDeltaStore;
 import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.Pace;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -64,7 +65,7 @@ class TuningJobsTest {
     }
 
     private TuningJobs jobs(DeltaStore store) {
-        return new TuningJobs(source, files, store, _ -> model, 1, DEFAULTS, "test");
+        return new TuningJobs(source, files, store, _ -> model, 1, DEFAULTS, "test", () -> Pace.FULL_SPEED);
     }
 
     private JobRequest request(int steps) throws IOException {

@@ -31,6 +31,10 @@ public final class Hyperparameters {
             "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "attention_share", "mlp_share",
             "warm_up_memory"));
 
+    static {
+        FIELDS.addAll(MetricHyperparameters.FIELDS);
+    }
+
     /** Methods whose result is a delta and can be kept. */
     private static final List<String> METHODS = List.of("smt", "random_blocks");
 
@@ -94,18 +98,19 @@ public final class Hyperparameters {
         OptionalInt edge = given("block_edge") ? OptionalInt.of(integer("block_edge", 0)) : OptionalInt.empty();
         return switch (name) {
             case "smt" -> new TuningMethod.Smt(budget, edge, targets(), integer("warm_up_steps", defaults.warmUpSteps()),
-                    choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
+                    choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy(),
+                    warmUpMemory());
             case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets());
             default -> throw refused("method is '" + name + "'; supported are " + METHODS);
         };
     }
 
-    private TuningMethod.Strategy strategy() {
     /** Here "auto" is a value of its own. */
     private WarmUpMemory warmUpMemory() {
         return choice("warm_up_memory", WarmUpMemory.class, WarmUpMemory.AUTO);
     }
 
+    private TuningMethod.Strategy strategy() {
         String name = given("strategy") ? json.get("strategy").asText() : "global";
         return switch (name) {
             case "global" -> new TuningMethod.Strategy.Global();
@@ -113,19 +118,6 @@ public final class Hyperparameters {
             case "pools" -> pools();
             default -> throw refused("strategy is '" + name + "'; it must be global, per_matrix or pools");
         };
-    }
-
-    private Set<Projection> targets() {
-        if (!given("targets")) {
-            boolean pools = given("strategy") && json.get("strategy").asText().equals("pools");
-            return pools ? EnumSet.complementOf(EnumSet.of(Projection.O)) : TuningMethod.ATTENTION;
-        }
-        JsonNode list = json.get("targets");
-        Set<Projection> targets = EnumSet.noneOf(Projection.class);
-        for (JsonNode each : list.isArray() ? list : List.of(list)) {
-            targets.add(constant("targets", each.asText(), Projection.class));
-        }
-        return targets;
     }
 
     /** One share says the other. */
@@ -139,6 +131,19 @@ public final class Hyperparameters {
         double attention = number("attention_share", 0);
         return given("mlp_share") ? TuningMethod.Strategy.Pools.of(attention, number("mlp_share", 0))
                 : new TuningMethod.Strategy.Pools(attention);
+    }
+
+    private Set<Projection> targets() {
+        if (!given("targets")) {
+            boolean pools = given("strategy") && json.get("strategy").asText().equals("pools");
+            return pools ? EnumSet.complementOf(EnumSet.of(Projection.O)) : TuningMethod.ATTENTION;
+        }
+        JsonNode list = json.get("targets");
+        Set<Projection> targets = EnumSet.noneOf(Projection.class);
+        for (JsonNode each : list.isArray() ? list : List.of(list)) {
+            targets.add(constant("targets", each.asText(), Projection.class));
+        }
+        return targets;
     }
 
     private boolean given(String field) {
@@ -209,6 +214,8 @@ public final class Hyperparameters {
             switch (smt.strategy()) {
                 case TuningMethod.Strategy.Global _ -> all.put("strategy", "global");
                 case TuningMethod.Strategy.PerMatrix each -> all.put("strategy", "per_matrix").put("blocks_per_matrix", each.blocks());
+                case TuningMethod.Strategy.Pools pools -> all.put("strategy", "pools").put("attention_share", pools.attention())
+                        .put("mlp_share", 1 - pools.attention());
             }
         }
         return all;
@@ -222,5 +229,3 @@ public final class Hyperparameters {
         return new Problem(Problem.Code.INVALID_HYPERPARAMETERS, message);
     }
 }
-                case TuningMethod.Strategy.Pools pools -> all.put("strategy", "pools").put("attention_share", pools.attention())
-                        .put("mlp_share", 1 - pools.attention());

@@ -1,10 +1,14 @@
 package io.inlay.jobs;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
 import io.inlay.delta.DeltaManifest;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
+import io.inlay.tensor.LinuxMemory;
+import io.inlay.tuning.Evaluation;
+import io.inlay.tuning.Pace;
 import io.inlay.tuning.TuningExample;
 import io.inlay.tuning.TuningOutcome;
 import io.inlay.tuning.TuningParameters;
@@ -17,6 +21,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -33,20 +38,23 @@ final class JobRunner {
     private final Function<String, LlamaModel> models;
     private final TuningDefaults defaults;
     private final String code;
+    private final Supplier<Pace> paces;
     private volatile boolean stopping;
 
     /**
      * @param models a base model by name; throws {@code MODEL_NOT_FOUND}
      * @param code version of Inlay, for manifests
+     * @param paces makes the pace of each run
      */
     JobRunner(JobStore jobs, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, TuningDefaults defaults,
-            String code) {
+            String code, Supplier<Pace> paces) {
         this.jobs = jobs;
         this.files = files;
         this.deltas = deltas;
         this.models = models;
         this.defaults = defaults;
         this.code = code;
+        this.paces = paces;
     }
 
     /** Makes runs end before their next step; their jobs go back into the queue, for the next start. */
@@ -101,12 +109,15 @@ final class JobRunner {
         List<TuningExample> training = examples(model, trainingFile);
         List<TuningExample> validation = job.request().validationFile().map(each -> examples(model, file(job, each))).orElse(List.of());
         try (Arena arena = Arena.ofShared()) {
-            TuningOutcome outcome = new TuningRun(model).run(training, validation, parameters, new JobEvents(jobs, run),
+            TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation, parameters, new JobEvents(jobs, run),
                     new Wanted(run), arena);
+            List<JobEvent> events = jobs.events(run.id());
             boolean published = jobs.succeed(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),
                         manifest(run, model, trainingFile, parameters, outcome), outcome.blocks(), model);
-                return new JobStore.Publication(version.model(), outcome.tokens(), JobReport.of(version, model, outcome));
+                ObjectNode report = JobReport.of(version, model, outcome);
+                JobHistory.addTo(report, events);
+                return new JobStore.Publication(version.model(), outcome.tokens(), report);
             });
             if (!published) {
                 jobs.letGo(run);
@@ -143,6 +154,13 @@ final class JobRunner {
 
     private List<TuningExample> examples(LlamaModel model, TrainingFile file) {
         return new TrainingData(model).read(file.name(), files.content(file));
+    }
+
+    private Optional<Evaluation> evaluation(TuningJob job, LlamaModel model) {
+        return MetricHyperparameters.parse(job.request().hyperparameters()).map(settings -> {
+            TrainingFile file = file(job, job.request().validationFile().orElseThrow());
+            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()), settings);
+        });
     }
 
     private DeltaManifest manifest(JobStore.Run run, LlamaModel model, TrainingFile trainingFile, TuningParameters parameters,

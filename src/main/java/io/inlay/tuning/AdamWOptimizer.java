@@ -71,6 +71,11 @@ public final class AdamWOptimizer implements AutoCloseable {
         }
     }
 
+    /** Bytes of masters and moments. */
+    public long bytes() {
+        return states.stream().mapToLong(state -> state.master().bytes() + state.first().bytes() + state.second().bytes()).sum();
+    }
+
     @Override
     public void close() {
         scope.close();
