@@ -14,6 +14,7 @@ import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
 import io.inlay.store.FolderDeltaStore;
 import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.Pace;
 import io.inlay.tuning.TuningControl;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -68,7 +69,7 @@ class TuningJobsTest {
 
     private TuningJobs jobs(DeltaStore store) {
         return new TuningJobs(source, files, store, _ -> model, 1, DEFAULTS,
-                new JobCheckpoints(folder.resolve("checkpoints"), Duration.ofSeconds(60)), "test");
+                new JobCheckpoints(folder.resolve("checkpoints"), Duration.ofSeconds(60)), "test", () -> Pace.FULL_SPEED);
     }
 
     private JobRequest request(int steps) throws IOException {

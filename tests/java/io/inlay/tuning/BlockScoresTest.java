@@ -13,6 +13,8 @@ import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import io.inlay.tuning.TuningMethod.Score;
 import java.util.List;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -85,6 +87,48 @@ class BlockScoresTest {
         assertThat(bytesAfterStep(Score.MEAN_ABS_PER_STEP, 3)).isEqualTo(blocks + values);
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void sums_on_the_host_give_the_same_bits_as_on_the_device(Score score) {
+        for (int parts : new int[] {1, 3}) {
+            for (DType dtype : new DType[] {DType.FP32, DType.BF16}) {
+                float[] device = run(score, gradients(STEPS), parts, dtype, WarmUpMemory.DEVICE);
+                float[] host = run(score, gradients(STEPS), parts, dtype, WarmUpMemory.HOST);
+                assertThat(host).isEqualTo(device);
+            }
+        }
+    }
+
+    @Test
+    void a_score_that_streams_holds_a_number_per_block_and_gives_the_same() {
+        for (Score score : List.of(Score.ABS_MEAN_SUM, Score.MEAN_ABS_PER_STEP)) {
+            assertThat(run(score, gradients(STEPS), 1, DType.FP32, WarmUpMemory.STREAM))
+                    .isEqualTo(run(score, gradients(STEPS), 1, DType.FP32, WarmUpMemory.DEVICE));
+        }
+        assertThat(run(Score.ABS_MEAN_SUM, gradients(STEPS), 3, DType.FP32, WarmUpMemory.STREAM))
+                .isEqualTo(run(Score.ABS_MEAN_SUM, gradients(STEPS), 3, DType.FP32, WarmUpMemory.DEVICE));
+    }
+
+    @Test
+    void what_was_to_stream_never_takes_memory_for_sums() {
+        assertThatThrownBy(() -> run(Score.MEAN_ABS_SUM, gradients(1), 1, DType.FP32, WarmUpMemory.STREAM))
+                .isInstanceOf(IllegalStateException.class).hasMessage("score MEAN_ABS_SUM needs a sum of a, but it was to stream");
+        assertThatThrownBy(() -> new BlockScores(torch, kernels, Device.CPU, GRID, Score.MEAN_ABS_SUM, WarmUpMemory.AUTO))
+                .isInstanceOf(IllegalArgumentException.class).hasMessageEndingWith("WarmUpPlacement chooses");
+    }
+
+    @Test
+    void as_many_bytes_are_held_as_the_placement_claims() {
+        for (Score score : Score.values()) {
+            for (int parts : new int[] {1, 3}) {
+                TuningMethod.Smt method = new TuningMethod.Smt(0.1, OptionalInt.of(EDGE), TuningMethod.ATTENTION, 1, score,
+                        new TuningMethod.Strategy.Global());
+                WarmUpPlacement placement = WarmUpPlacement.choose(method, GRID, parts > 1, Device.CPU, _ -> OptionalLong.of(1 << 20));
+                assertThat(bytesAfterStep(score, parts, placement.memory())).isEqualTo(placement.bytes());
+            }
+        }
+    }
+
     @Test
     void a_gradient_that_is_not_a_number_shows_in_its_blocks_score() {
         float[][][] gradients = gradients(2);
@@ -107,14 +151,22 @@ class BlockScoresTest {
     }
 
     private long bytesAfterStep(Score score, int parts) {
-        try (BlockScores scores = new BlockScores(torch, kernels, Device.CPU, GRID, score)) {
+        return bytesAfterStep(score, parts, WarmUpMemory.DEVICE);
+    }
+
+    private long bytesAfterStep(Score score, int parts, WarmUpMemory memory) {
+        try (BlockScores scores = new BlockScores(torch, kernels, Device.CPU, GRID, score, memory)) {
             feed(scores, gradients(1)[0], parts, DType.FP32);
             return scores.bytes();
         }
     }
 
     private float[] run(Score score, float[][][] gradients, int parts, DType dtype) {
-        try (BlockScores scores = new BlockScores(torch, kernels, Device.CPU, GRID, score)) {
+        return run(score, gradients, parts, dtype, WarmUpMemory.DEVICE);
+    }
+
+    private float[] run(Score score, float[][][] gradients, int parts, DType dtype, WarmUpMemory memory) {
+        try (BlockScores scores = new BlockScores(torch, kernels, Device.CPU, GRID, score, memory)) {
             for (float[][] step : gradients) {
                 feed(scores, step, parts, dtype);
             }

@@ -51,6 +51,29 @@ class BlockSelectionTest {
     }
 
     @Test
+    void pools_are_ranked_apart() {
+        BlockGrid grid = new BlockGrid(4, List.of(new BlockGrid.Matrix("q", 0, Projection.Q, 4, 8), new BlockGrid.Matrix("up", 0,
+                Projection.UP, 8, 8), new BlockGrid.Matrix("o", 1, Projection.O, 4, 8), new BlockGrid.Matrix("down", 1, Projection.DOWN, 4, 8)));
+        float[] scores = {1, 2, 90, 60, 70, 80, 3, 0, 50, 100};
+        assertThat(BlockSelection.pools(grid, scores, 2, 3).blocks()).containsExactly(1, 2, 5, 6, 9);
+        assertThat(BlockSelection.pools(grid, scores, 0, 1).blocks()).containsExactly(9);
+        assertThat(BlockSelection.pools(grid, scores, 4, 0).blocks()).containsExactly(0, 1, 6, 7);
+        assertThatThrownBy(() -> BlockSelection.pools(grid, scores, 5, 0)).isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("cannot choose 5 of 4 blocks");
+    }
+
+    @Test
+    void pools_that_hold_all_targets_of_one_kind_choose_what_the_global_ranking_does() {
+        BlockGrid grid = grid(3, 8);
+        Random random = new Random(2);
+        float[] scores = new float[grid.size()];
+        for (int i = 0; i < scores.length; i++) {
+            scores[i] = random.nextInt(9);
+        }
+        assertThat(BlockSelection.pools(grid, scores, 20, 0).blocks()).isEqualTo(BlockSelection.global(grid, scores, 20).blocks());
+    }
+
+    @Test
     void the_ranking_agrees_with_a_plain_sort_on_random_scores() {
         Random random = new Random(5);
         for (int round = 0; round < 50; round++) {
@@ -123,8 +146,10 @@ class BlockSelectionTest {
         assertThat(report.trainedParameters()).isEqualTo(48);
         assertThat(report.share()).isEqualTo(0.03);
         assertThat(report.matrices()).containsExactly(
-                new SelectionReport.MatrixCount(0, Projection.Q, "model.layers.0.q", 2, 6, 17.0 / 6),
-                new SelectionReport.MatrixCount(0, Projection.K, "model.layers.0.k", 1, 2, 5));
+                new SelectionReport.MatrixCount(0, Projection.Q, "model.layers.0.q", 2, 6, 17.0 / 6, 9, 5),
+                new SelectionReport.MatrixCount(0, Projection.K, "model.layers.0.k", 1, 2, 5, 7, 7));
+        assertThat(report.threshold()).hasValue(5);
+        assertThat(report.layers()).isEqualTo(1);
         assertThat(report.scores()).contains(new SelectionReport.Quantiles(0, 0, 2, 5, 9, 9, 9));
         assertThat(report.chosenScores()).contains(new SelectionReport.Quantiles(5, 5, 7, 9, 9, 9, 9));
     }
@@ -134,7 +159,12 @@ class BlockSelectionTest {
         SelectionReport report = SelectionReport.of(BlockSelection.random(SMALL, 4, 1), Optional.empty(), 1600);
         assertThat(report.blocks()).isEqualTo(4);
         assertThat(report.scores()).isEmpty();
-        assertThat(report.matrices()).allSatisfy(matrix -> assertThat(matrix.meanScore()).isZero());
+        assertThat(report.threshold()).isEmpty();
+        assertThat(report.matrices()).allSatisfy(matrix -> {
+            assertThat(matrix.meanScore()).isZero();
+            assertThat(matrix.mostScore()).isZero();
+            assertThat(matrix.threshold()).isZero();
+        });
     }
 
     @Test

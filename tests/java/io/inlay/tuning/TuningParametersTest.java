@@ -61,7 +61,17 @@ class TuningParametersTest {
                 () -> new Smt(0.1, OptionalInt.empty(), TuningMethod.ATTENTION, 0, Score.MEAN_ABS_SUM, new Strategy.Global()));
         refused("score is missing; give one",
                 () -> new Smt(0.1, OptionalInt.empty(), TuningMethod.ATTENTION, 5, null, new Strategy.Global()));
+        refused("warm_up_memory is stream, and score mean_abs_sum sums whole gradients over all steps before it takes absolute values; set "
+                + "warm_up_memory to auto, device or host, or score to abs_mean_sum or mean_abs_per_step",
+                () -> new Smt(0.1, OptionalInt.empty(), TuningMethod.ATTENTION, 5, Score.MEAN_ABS_SUM, new Strategy.Global(),
+                        WarmUpMemory.STREAM));
+        refused("warm_up_memory is missing; give one", () -> new Smt(0.1, OptionalInt.empty(), TuningMethod.ATTENTION, 5,
+                Score.MEAN_ABS_SUM, new Strategy.Global(), null));
         refused("blocks_per_matrix is 0; it must be 1 to 2147483647", () -> new Strategy.PerMatrix(0));
+        refused("attention_share is 1.5; it must be 0.0 to 1.0", () -> new Strategy.Pools(1.5));
+        refused("mlp_share is -0.5; it must be 0.0 to 1.0", () -> Strategy.Pools.ofMlp(-0.5));
+        refused("mlp_share is NaN; it must be 0.0 to 1.0", () -> Strategy.Pools.of(0.5, Double.NaN));
+        refused("attention_share and mlp_share are 0.5 and 0.6; they must add up to 1", () -> Strategy.Pools.of(0.5, 0.6));
         refused("method is missing; give one", () -> TuningParameters.of(null).build());
         refused("epochs is 0; it must be 1 to 10000", () -> smt().epochs(0).build());
         refused("max_steps is -3; it must be 1 to 100000000", () -> smt().maxSteps(-3).build());

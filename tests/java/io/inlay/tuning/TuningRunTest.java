@@ -38,13 +38,17 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Whole runs on the golden tuning checkpoint (see tests/golden/tuning), in bf16 unless a test needs fp32. */
 class TuningRunTest {
@@ -141,6 +145,79 @@ class TuningRunTest {
                 assertThat(blocks.tensor()).containsPattern("(o|down)_proj");
             });
         }
+    }
+
+    @ParameterizedTest
+    @EnumSource(Projection.class)
+    void any_single_projection_can_be_the_target(Projection only) {
+        Smt alone = new Smt(0.02, OptionalInt.of(16), EnumSet.of(only), 2, Score.MEAN_ABS_SUM, new Strategy.Global());
+        try (Arena arena = Arena.ofConfined()) {
+            TuningOutcome outcome = run(smt().method(alone).maxSteps(2).build(), arena);
+            assertThat(outcome.blocks()).isNotEmpty().allSatisfy(blocks -> assertThat(blocks.tensor())
+                    .isIn(only.tensor(0), only.tensor(1), only.tensor(2)));
+            assertThat(outcome.selection().orElseThrow().of(only)).isEqualTo(outcome.plan().blocks().orElseThrow().count());
+        }
+    }
+
+    @Test
+    void pools_train_the_best_blocks_of_attention_and_of_the_mlp() {
+        Smt pools = new Smt(0.1, OptionalInt.of(16), EnumSet.allOf(Projection.class), 2, Score.MEAN_ABS_SUM, new Strategy.Pools(0.25));
+        try (Arena arena = Arena.ofConfined()) {
+            SelectionReport report = run(smt().method(pools).maxSteps(2).build(), arena).selection().orElseThrow();
+            int attention = report.matrices().stream().filter(matrix -> Strategy.Pools.ofAttention(matrix.projection()))
+                    .mapToInt(SelectionReport.MatrixCount::blocks).sum();
+            assertThat(attention).isEqualTo(new Strategy.Pools(0.25).attentionBlocks(report.blocks())).isPositive();
+            assertThat(report.blocks() - attention).isPositive();
+        }
+    }
+
+    @Test
+    void warm_up_sums_on_the_host_and_on_the_device_select_the_same_blocks_and_train_the_same_bits() {
+        try (Arena arena = Arena.ofConfined()) {
+            for (Score score : List.of(Score.MEAN_ABS_SUM, Score.MEAN_ABS_PER_STEP)) {
+                TuningParameters device = smt().method(warmUp(score, WarmUpMemory.DEVICE)).maxSteps(3).microBatchTokens(20).build();
+                TuningParameters host = device.toBuilder().method(warmUp(score, WarmUpMemory.HOST)).build();
+                TuningOutcome onDevice = run(device, arena);
+                TuningOutcome onHost = run(host, arena);
+                assertThat(onHost.selection()).isEqualTo(onDevice.selection());
+                assertThat(same(onHost.blocks(), onDevice.blocks())).isTrue();
+            }
+        }
+    }
+
+    @Test
+    void where_the_sums_live_is_chosen_from_free_memory_and_told() {
+        long sums = 4L * 3 * (64 * 64 + 2 * 32 * 64);
+        placed(smt(), sums * 2, WarmUpMemory.DEVICE, sums + 4 * 96);
+        placed(smt().method(warmUp(Score.ABS_MEAN_SUM, WarmUpMemory.AUTO)), 0, WarmUpMemory.STREAM, 4 * 96);
+        placed(smt().method(warmUp(Score.MEAN_ABS_PER_STEP, WarmUpMemory.STREAM)), 0, WarmUpMemory.STREAM, 4 * 96);
+        placed(smt().method(warmUp(Score.MEAN_ABS_SUM, WarmUpMemory.HOST)), 0, WarmUpMemory.HOST, sums + 4 * 96);
+        try (Arena arena = Arena.ofConfined()) {
+            assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, _ -> OptionalLong.of(sums), Optional.empty()).run(task(), List.of(),
+                    smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class).hasMessage("warm_up_memory is auto, and "
+                    + "score mean_abs_sum needs 98,688 bytes for sums of gradients; free are 98,304 on the host, of which sums may take three "
+                    + "quarters; name fewer targets, free memory, or set score to abs_mean_sum, which needs no sums");
+        }
+    }
+
+    private static void placed(TuningParameters.Builder parameters, long free, WarmUpMemory where, long bytes) {
+        List<WarmUpPlacement> told = new ArrayList<>();
+        try (Arena arena = Arena.ofConfined()) {
+            new TuningRun(model, Pace.FULL_SPEED, _ -> OptionalLong.of(free), Optional.empty()).run(task(), List.of(),
+                    parameters.maxSteps(1).build(), new TuningListener() {
+                        @Override
+                        public void warmUpMemory(WarmUpPlacement placement) {
+                            told.add(placement);
+                        }
+                    }, NEVER, arena);
+        }
+        assertThat(told).hasSize(1);
+        assertThat(told.getFirst().memory()).isEqualTo(where);
+        assertThat(told.getFirst().bytes()).isEqualTo(bytes);
+    }
+
+    private static Smt warmUp(Score score, WarmUpMemory memory) {
+        return new Smt(0.1, OptionalInt.of(16), TuningMethod.ATTENTION, 2, score, new Strategy.Global(), memory);
     }
 
     @Test

@@ -36,14 +36,15 @@ public class FineTuningResource {
     }
 
     @POST
-    @Operation(summary = "Creates a job: validated whole before it is accepted")
-    public Wire.Job create(Wire.JobRequestBody body) {
+    @Operation(summary = "Creates a job: validated whole before it is accepted; with dry_run only says what it would be and cost")
+    public Object create(Wire.JobRequestBody body) {
         if (body == null) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "the body is missing; send a JSON object");
         }
         JobRequest request = new JobRequest(required("model", body.model()), body.suffix() == null ? "default" : body.suffix(),
                 required("training_file", body.training_file()), Optional.ofNullable(body.validation_file()), hyperparameters(body));
-        return view(jobs.create(caller.tenant(), request));
+        return Boolean.TRUE.equals(body.dry_run()) ? jobs.estimate(caller.tenant(), request)
+                : view(jobs.create(caller.tenant(), request));
     }
 
     private static String required(String field, String value) {

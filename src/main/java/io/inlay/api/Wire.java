@@ -36,7 +36,7 @@ final class Wire {
 
     @JsonIgnoreProperties(ignoreUnknown = true)
     record JobRequestBody(String model, String training_file, String validation_file, String suffix, Long seed, JsonNode hyperparameters,
-            JsonNode method) {
+            JsonNode method, Boolean dry_run) {
     }
 
     // ---- answers ----

@@ -86,6 +86,11 @@ public final class ModelCatalog implements AutoCloseable {
         }
     }
 
+    /** Whether any model is answering, or has answers waiting. */
+    public boolean generating() {
+        return entries.values().stream().anyMatch(entry -> entry.engine != null && entry.engine.load() > 0);
+    }
+
     public List<String> names() {
         return new ArrayList<>(entries.keySet());
     }

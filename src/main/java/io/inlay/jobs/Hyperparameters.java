@@ -10,6 +10,7 @@ import io.inlay.tuning.EarlyStop;
 import io.inlay.tuning.LearningRate;
 import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningParameters;
+import io.inlay.tuning.WarmUpMemory;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.Iterator;
@@ -31,8 +32,12 @@ public final class Hyperparameters {
     /** All fields, with what they mean in {@link TuningParameters}, {@link TuningMethod.Smt} and {@link TuningMethod.LowRank}. */
     public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
-            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "rank", "alpha", "dropout",
-            "early_stop_patience", "early_stop_min_delta", "keep_best", "checkpoint_every"));
+            "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "attention_share", "mlp_share",
+            "warm_up_memory", "rank", "alpha", "dropout", "early_stop_patience", "early_stop_min_delta", "keep_best", "checkpoint_every"));
+
+    static {
+        FIELDS.addAll(MetricHyperparameters.FIELDS);
+    }
 
     private static final List<String> METHODS = List.of("smt", "random_blocks", "lora", "dora", "full");
 
@@ -41,6 +46,7 @@ public final class Hyperparameters {
             Map.entry("budget", List.of("smt", "random_blocks")), Map.entry("block_edge", List.of("smt", "random_blocks")),
             Map.entry("targets", List.of("smt", "random_blocks", "lora", "dora")), Map.entry("warm_up_steps", List.of("smt")),
             Map.entry("score", List.of("smt")), Map.entry("strategy", List.of("smt")), Map.entry("blocks_per_matrix", List.of("smt")),
+            Map.entry("attention_share", List.of("smt")), Map.entry("mlp_share", List.of("smt")), Map.entry("warm_up_memory", List.of("smt")),
             Map.entry("rank", List.of("lora", "dora")), Map.entry("alpha", List.of("lora", "dora")),
             Map.entry("dropout", List.of("lora", "dora"))));
 
@@ -147,11 +153,16 @@ public final class Hyperparameters {
         }
         OptionalInt edge = given("block_edge") ? OptionalInt.of(integer("block_edge", 0)) : OptionalInt.empty();
         return switch (name) {
-            case "smt" -> new TuningMethod.Smt(budget, edge, targets(TuningMethod.ATTENTION), integer("warm_up_steps", defaults.warmUpSteps()),
-                    choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
+            case "smt" -> new TuningMethod.Smt(budget, edge, targets(smtTargets()), integer("warm_up_steps", defaults.warmUpSteps()),
+                    choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy(), warmUpMemory());
             case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets(TuningMethod.ATTENTION));
             default -> throw new IllegalStateException(name + " is no method of blocks");
         };
+    }
+
+    /** Here "auto" is a value of its own. */
+    private WarmUpMemory warmUpMemory() {
+        return choice("warm_up_memory", WarmUpMemory.class, WarmUpMemory.AUTO);
     }
 
     private TuningMethod.Strategy strategy() {
@@ -159,8 +170,27 @@ public final class Hyperparameters {
         return switch (name) {
             case "global" -> new TuningMethod.Strategy.Global();
             case "per_matrix" -> new TuningMethod.Strategy.PerMatrix(integer("blocks_per_matrix", 1));
-            default -> throw refused("strategy is '" + name + "'; it must be global or per_matrix");
+            case "pools" -> pools();
+            default -> throw refused("strategy is '" + name + "'; it must be global, per_matrix or pools");
         };
+    }
+
+    /** One share says the other. */
+    private TuningMethod.Strategy pools() {
+        if (!given("attention_share") && !given("mlp_share")) {
+            throw refused("strategy is 'pools'; give attention_share or mlp_share, the parts of the budget, which add up to 1");
+        }
+        if (!given("attention_share")) {
+            return TuningMethod.Strategy.Pools.ofMlp(number("mlp_share", 0));
+        }
+        double attention = number("attention_share", 0);
+        return given("mlp_share") ? TuningMethod.Strategy.Pools.of(attention, number("mlp_share", 0))
+                : new TuningMethod.Strategy.Pools(attention);
+    }
+
+    private Set<Projection> smtTargets() {
+        boolean pools = given("strategy") && json.get("strategy").asText().equals("pools");
+        return pools ? EnumSet.complementOf(EnumSet.of(Projection.O)) : TuningMethod.ATTENTION;
     }
 
     private Set<Projection> targets(Set<Projection> otherwise) {
@@ -246,10 +276,13 @@ public final class Hyperparameters {
             adapters.targets().forEach(target -> all.withArray("targets").add(wire(target)));
         }
         if (parameters.method() instanceof TuningMethod.Smt smt) {
-            all.put("warm_up_steps", smt.warmUpSteps()).put("score", wire(smt.score()));
+            all.put("warm_up_steps", smt.warmUpSteps()).put("score", wire(smt.score()))
+                    .put("warm_up_memory", wire(smt.warmUpMemory()));
             switch (smt.strategy()) {
                 case TuningMethod.Strategy.Global _ -> all.put("strategy", "global");
                 case TuningMethod.Strategy.PerMatrix each -> all.put("strategy", "per_matrix").put("blocks_per_matrix", each.blocks());
+                case TuningMethod.Strategy.Pools pools -> all.put("strategy", "pools").put("attention_share", pools.attention())
+                        .put("mlp_share", 1 - pools.attention());
             }
         }
         return all;

@@ -2,10 +2,14 @@ package io.inlay.jobs;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.inlay.tuning.MetricReport;
 import io.inlay.tuning.SelectionReport;
 import io.inlay.tuning.StepReport;
 import io.inlay.tuning.TuningListener;
 import io.inlay.tuning.TuningPlan;
+import io.inlay.tuning.WarmUpPlacement;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 
 /** Makes what a run says into its job's events; of the steps, a few a second, and always the last. */
@@ -26,6 +30,19 @@ final class JobEvents implements TuningListener {
     public void planned(TuningPlan plan) {
         jobs.event(run, "message", String.format(Locale.ROOT, "Training %,d of %,d parameters (%.2f %%) in %d steps after %d of warm-up",
                 plan.trainedParameters(), plan.modelParameters(), 100 * plan.share(), plan.steps(), plan.warmUpSteps()), null);
+    }
+
+    @Override
+    public void warmUpMemory(WarmUpPlacement placement) {
+        String where = switch (placement.memory()) {
+            case DEVICE -> "on the device";
+            case HOST -> "on the host";
+            case AUTO, STREAM -> "nowhere: gradients become numbers of their blocks at once";
+        };
+        ObjectNode data = JsonNodeFactory.instance.objectNode().put("phase", JobHistory.MEMORY)
+                .put("memory", placement.memory().name().toLowerCase(Locale.ROOT)).put("bytes", placement.bytes());
+        placement.freeBytes().ifPresent(free -> data.put("free_bytes", free));
+        jobs.event(run, "message", String.format(Locale.ROOT, "Warm-up sums are kept %s (%,d bytes)", where, placement.bytes()), data);
     }
 
     @Override
@@ -58,6 +75,18 @@ final class JobEvents implements TuningListener {
     public void validated(ValidationReport report) {
         jobs.event(run, "metrics", "Step " + report.step() + ": validation loss " + shown(report.loss()),
                 JsonNodeFactory.instance.objectNode().put("phase", "validation").put("step", report.step()).put("valid_loss", report.loss()));
+    }
+
+    @Override
+    public void measured(MetricReport report) {
+        ObjectNode data = JsonNodeFactory.instance.objectNode().put("phase", JobHistory.METRICS).put("step", report.step())
+                .put("examples", report.examples()).put("generated_tokens", report.tokens());
+        List<String> told = new ArrayList<>();
+        report.shares().forEach((metric, share) -> {
+            data.put(metric.wire(), share);
+            told.add(String.format(Locale.ROOT, "%s %.3f", metric.wire(), share));
+        });
+        jobs.event(run, "metrics", "Step " + report.step() + ": " + String.join(", ", told) + " of " + report.examples() + " examples", data);
     }
 
     private static ObjectNode figures(String phase, int step, int steps) {

@@ -41,8 +41,21 @@ final class JobReport {
         for (SelectionReport.MatrixCount matrix : selection.matrices()) {
             report.withArray("matrices").addObject().put("layer", matrix.layer())
                     .put("projection", matrix.projection().name().toLowerCase(Locale.ROOT)).put("blocks", matrix.blocks())
-                    .put("candidates", matrix.candidates()).put("mean_score", matrix.meanScore());
+                    .put("candidates", matrix.candidates()).put("mean_score", matrix.meanScore()).put("most_score", matrix.mostScore())
+                    .put("threshold", matrix.threshold());
         }
+        for (int layer = 0; layer < selection.layers(); layer++) {
+            report.withArray("layers").addObject().put("layer", layer).put("blocks", selection.inLayer(layer));
+        }
+        selection.threshold().ifPresent(threshold -> report.put("threshold", threshold));
+        selection.scores().ifPresent(scores -> report.set("scores", of(scores)));
+        selection.chosenScores().ifPresent(scores -> report.set("chosen_scores", of(scores)));
         return report;
+    }
+
+    private static ObjectNode of(SelectionReport.Quantiles scores) {
+        return JsonNodeFactory.instance.objectNode().put("least", scores.least()).put("quarter", scores.quarter())
+                .put("median", scores.median()).put("three_quarters", scores.threeQuarters()).put("ninetieth", scores.ninetieth())
+                .put("ninety_ninth", scores.ninetyNinth()).put("most", scores.most());
     }
 }

@@ -1,10 +1,14 @@
 package io.inlay.jobs;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
 import io.inlay.delta.DeltaManifest;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
+import io.inlay.tensor.LinuxMemory;
+import io.inlay.tuning.Evaluation;
+import io.inlay.tuning.Pace;
 import io.inlay.tuning.TuningControl;
 import io.inlay.tuning.TuningExample;
 import io.inlay.tuning.TuningOutcome;
@@ -35,14 +39,16 @@ final class JobRunner {
     private final TuningDefaults defaults;
     private final JobCheckpoints checkpoints;
     private final String code;
+    private final Supplier<Pace> paces;
     private volatile boolean stopping;
 
     /**
      * @param models a base model by name; throws {@code MODEL_NOT_FOUND}
      * @param code version of Inlay, for manifests
+     * @param paces makes the pace of each run
      */
     JobRunner(JobStore jobs, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, TuningDefaults defaults,
-            JobCheckpoints checkpoints, String code) {
+            JobCheckpoints checkpoints, String code, Supplier<Pace> paces) {
         this.jobs = jobs;
         this.files = files;
         this.deltas = deltas;
@@ -50,6 +56,7 @@ final class JobRunner {
         this.defaults = defaults;
         this.checkpoints = checkpoints;
         this.code = code;
+        this.paces = paces;
     }
 
     /** Makes runs keep their state and end before their next step; their jobs go back into the queue, for the next start. */
@@ -131,12 +138,15 @@ final class JobRunner {
             jobs.message(run, "info", "There is no checkpoint of the job; it starts again from its beginning");
         }
         try (Arena arena = Arena.ofShared()) {
-            TuningOutcome outcome = new TuningRun(model).run(training, validation, parameters, new JobEvents(jobs, run),
-                    new Wishes(run), own, arena);
+            TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation,
+                    parameters, new JobEvents(jobs, run), new Wishes(run), own, arena);
+            List<JobEvent> events = jobs.events(run.id());
             return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),
                         manifest(run, model, trainingFile, parameters, outcome), outcome.blocks(), outcome.tensors(), model);
-                return new JobStore.Publication(version.model(), outcome.tokens(), JobReport.of(version, model, outcome));
+                ObjectNode report = JobReport.of(version, model, outcome);
+                JobHistory.addTo(report, events);
+                return new JobStore.Publication(version.model(), outcome.tokens(), report);
             });
         }
     }
@@ -170,6 +180,13 @@ final class JobRunner {
 
     private List<TuningExample> examples(LlamaModel model, TrainingFile file) {
         return new TrainingData(model).read(file.name(), files.content(file));
+    }
+
+    private Optional<Evaluation> evaluation(TuningJob job, LlamaModel model) {
+        return MetricHyperparameters.parse(job.request().hyperparameters()).map(settings -> {
+            TrainingFile file = file(job, job.request().validationFile().orElseThrow());
+            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()), settings);
+        });
     }
 
     private DeltaManifest manifest(JobStore.Run run, LlamaModel model, TrainingFile trainingFile, TuningParameters parameters,

@@ -7,6 +7,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.inlay.Problem;
 import io.inlay.model.ChatMessage;
 import io.inlay.model.LlamaModel;
+import io.inlay.tuning.EvaluationExample;
+import io.inlay.tuning.Metric;
 import io.inlay.tuning.TuningExample;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -14,6 +16,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 
 /**
  * JSONL into token ids. Each line is a JSON object in one of three forms, which may be mixed:
@@ -24,6 +28,9 @@ import java.util.List;
  * <li>instruction, {@code {"instruction": ..., "input": ..., "output": ...}} (input may be empty or absent): put into the Alpaca prompt,
  * loss on the output.
  * </ul>
+ * A line may also have the {@code answer} itself, apart from the text that gives it (as LLM-Adapters' records do), for metrics. Their prompt
+ * is Alpaca's too, but for spaces: theirs indents every line by 16, and puts two behind the first sentence in training and one in evaluation;
+ * here it is Alpaca's own, the same when trained and when asked.
  * The prompt begins with the tokenizer's special tokens, the answer ends with the end token, and the two are tokenized apart, as they
  * are when the tuned model is asked.
  */
@@ -66,7 +73,39 @@ public final class TrainingData {
      * @throws Problem {@code INVALID_TRAINING_FILE} with the first faulty lines, each with its number and what is wrong
      */
     public List<TuningExample> read(String name, byte[] content) {
-        List<TuningExample> examples = new ArrayList<>();
+        return lines(name, content, line -> join(question(line)));
+    }
+
+    /**
+     * Reads a whole file as questions for these metrics, all of which must be able to judge every line.
+     *
+     * @throws Problem as {@link #read}
+     */
+    public List<EvaluationExample> evaluation(String name, byte[] content, Set<Metric> metrics) {
+        return lines(name, content, line -> {
+            Question question = question(line);
+            join(question);
+            EvaluationExample example = new EvaluationExample(question.prompt(), question.reference(), question.label());
+            for (Metric metric : metrics) {
+                String objection = metric.objection(example).orElse(null);
+                if (objection != null) {
+                    throw new Fault(objection);
+                }
+            }
+            return example;
+        });
+    }
+
+    /** What a line asks and how it is to be answered. */
+    private record Question(int[] prompt, String answer, String reference, Optional<String> label) {
+    }
+
+    private interface LineReader<T> {
+        T read(String line) throws Fault;
+    }
+
+    private static <T> List<T> lines(String name, byte[] content, LineReader<T> reader) {
+        List<T> examples = new ArrayList<>();
         List<String> faults = new ArrayList<>();
         int faulty = 0;
         int number = 0;
@@ -78,7 +117,7 @@ public final class TrainingData {
             try {
                 String line = text(content, from, to);
                 if (!line.isBlank()) {
-                    examples.add(example(line));
+                    examples.add(reader.read(line));
                 }
             } catch (Fault fault) {
                 if (faulty++ < ERRORS_SHOWN) {
@@ -116,7 +155,7 @@ public final class TrainingData {
         }
     }
 
-    private TuningExample example(String line) throws Fault {
+    private Question question(String line) throws Fault {
         JsonNode json;
         try {
             json = JSON.readTree(line);
@@ -127,21 +166,30 @@ public final class TrainingData {
             throw new Fault("not a JSON object");
         }
         if (json.has("messages")) {
-            return chat(json.get("messages"));
+            return chat(json.get("messages"), label(json));
         }
         if (json.has("prompt") || json.has("completion")) {
-            return join(model.tokenizer().encode(string(json, "prompt"), true), string(json, "completion"));
+            return new Question(model.tokenizer().encode(string(json, "prompt"), true), string(json, "completion"),
+                    string(json, "completion"), label(json));
         }
         if (json.has("instruction") || json.has("output")) {
             String input = json.hasNonNull("input") ? string(json, "input") : "";
             String instruction = string(json, "instruction");
             String prompt = input.isEmpty() ? INSTRUCTION.formatted(instruction) : INSTRUCTION_WITH_INPUT.formatted(instruction, input);
-            return join(model.tokenizer().encode(prompt, true), string(json, "output"));
+            return new Question(model.tokenizer().encode(prompt, true), string(json, "output"), string(json, "output"), label(json));
         }
         throw new Fault("has none of messages, prompt and completion, instruction and output");
     }
 
-    private TuningExample chat(JsonNode json) throws Fault {
+    private static Optional<String> label(JsonNode json) throws Fault {
+        JsonNode answer = json.path("answer");
+        if (!answer.isMissingNode() && !answer.isNull() && !answer.isTextual() && !answer.isNumber()) {
+            throw new Fault("answer is neither a string nor a number");
+        }
+        return answer.isMissingNode() || answer.isNull() ? Optional.empty() : Optional.of(answer.asText());
+    }
+
+    private Question chat(JsonNode json, Optional<String> label) throws Fault {
         List<ChatMessage> messages = new ArrayList<>();
         for (JsonNode each : json) {
             messages.add(new ChatMessage(string(each, "role"), string(each, "content")));
@@ -154,7 +202,7 @@ public final class TrainingData {
             String whole = model.chatTemplate().render(messages, false);
             // The template's own end of turn is what the model must learn to say; what the template writes behind it is not.
             String answer = whole.startsWith(prompt) ? whole.substring(prompt.length()) : messages.getLast().content();
-            return join(model.tokenizer().encode(prompt, false), answer);
+            return new Question(model.tokenizer().encode(prompt, false), answer, messages.getLast().content(), label);
         } catch (Problem refused) {
             throw new Fault(refused.getMessage());
         }
@@ -184,8 +232,9 @@ public final class TrainingData {
         return closed;
     }
 
-    private TuningExample join(int[] prompt, String answer) throws Fault {
-        int[] completion = ended(model.tokenizer().encode(answer, false));
+    private TuningExample join(Question question) throws Fault {
+        int[] prompt = question.prompt();
+        int[] completion = ended(model.tokenizer().encode(question.answer(), false));
         if (completion.length == 0 || model.tokenizer().eos().contains(completion[0])) {
             throw new Fault("the answer is empty; there is nothing to learn");
         }

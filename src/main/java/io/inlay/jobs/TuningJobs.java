@@ -1,21 +1,33 @@
 package io.inlay.jobs;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.github.kagkarlsson.scheduler.Scheduler;
 import com.github.kagkarlsson.scheduler.task.helper.OneTimeTask;
 import com.github.kagkarlsson.scheduler.task.helper.Tasks;
 import io.inlay.Problem;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
+import io.inlay.tensor.FreeMemory;
+import io.inlay.tensor.LinuxMemory;
+import io.inlay.tuning.BatchOrder;
+import io.inlay.tuning.Calibration;
+import io.inlay.tuning.Evaluation;
+import io.inlay.tuning.Pace;
+import io.inlay.tuning.RunCost;
 import io.inlay.tuning.TuningExample;
+import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningParameters;
 import io.inlay.tuning.TuningPlan;
+import io.inlay.tuning.WarmUpPlacement;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import javax.sql.DataSource;
 
@@ -38,6 +50,8 @@ public final class TuningJobs implements AutoCloseable {
     private final OneTimeTask<Void> task;
     private final Scheduler scheduler;
     private final JobRunner runner;
+    /** Calibrations beside each other would measure each other. */
+    private final ReentrantLock calibrating = new ReentrantLock();
 
     /**
      * @param models a base model by name; throws {@code MODEL_NOT_FOUND}
@@ -45,15 +59,16 @@ public final class TuningJobs implements AutoCloseable {
      * @param workers jobs that run at the same time in this process
      * @param checkpoints where jobs keep their state
      * @param code version of Inlay, for manifests
+     * @param paces makes the pace of each run
      */
     public TuningJobs(DataSource source, TrainingFiles files, DeltaStore deltas, Function<String, LlamaModel> models, int workers,
-            TuningDefaults defaults, JobCheckpoints checkpoints, String code) {
+            TuningDefaults defaults, JobCheckpoints checkpoints, String code, Supplier<Pace> paces) {
         this.jobs = new JobStore(source);
         this.files = files;
         this.models = models;
         this.defaults = defaults;
         this.checkpoints = checkpoints;
-        this.runner = new JobRunner(jobs, files, deltas, models, defaults, checkpoints, code);
+        this.runner = new JobRunner(jobs, files, deltas, models, defaults, checkpoints, code, paces);
         this.task = Tasks.oneTime("tuning").execute((instance, _) -> {
             Queued queued = Queued.of(instance.getId());
             runner.run(queued.job(), queued.resumes());
@@ -102,12 +117,49 @@ public final class TuningJobs implements AutoCloseable {
      *         {@code INVALID_HYPERPARAMETERS}, {@code INVALID_REQUEST} for the task's name
      */
     public TuningJob create(String tenant, JobRequest request) {
+        Validated job = validate(tenant, request);
+        String id = "ftjob-" + UUID.randomUUID().toString().replace("-", "");
+        jobs.insert(id, tenant, job.resolved(), "Created fine-tuning job " + id + ": " + job.training().size() + " examples to learn from, "
+                + job.validation().size() + " to validate with");
+        TuningJob created = jobs.find(id).orElseThrow();
+        queue(created);
+        return created;
+    }
+
+    /**
+     * Validates a job, creates nothing, and says what it would be and cost. One is estimated at a time, for some seconds.
+     *
+     * @throws Problem as {@link #create}
+     */
+    public JsonNode estimate(String tenant, JobRequest request) {
+        Validated job = validate(tenant, request);
+        FreeMemory free = new LinuxMemory();
+        calibrating.lock();
+        try {
+            RunCost cost = new Calibration(job.model(), free).measure(job.plan(), job.training(), job.validation(), job.evaluation());
+            return DryRun.of(job.resolved(), job.plan(), cost, free.on(job.model().device()));
+        } finally {
+            calibrating.unlock();
+        }
+    }
+
+    /** A request that can be carried out; {@code resolved} has every default in it. */
+    private record Validated(JobRequest resolved, LlamaModel model, List<TuningExample> training, List<TuningExample> validation,
+            TuningPlan plan, Optional<Evaluation> evaluation) {
+    }
+
+    private Validated validate(String tenant, JobRequest request) {
         LlamaModel model = models.apply(request.base());
         if (!TASK.matcher(request.task()).matches()) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "suffix '" + request.task() + "' is no task name; use letters, digits, '.', '_' "
                     + "and '-', 64 at most, beginning with a letter or digit");
         }
         TuningParameters parameters = Hyperparameters.parse(request.hyperparameters(), defaults);
+        Optional<Evaluation.Settings> metrics = MetricHyperparameters.parse(request.hyperparameters());
+        if (metrics.isPresent() && request.validationFile().isEmpty()) {
+            throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "metrics are measured on the validation file, and none is given; name one "
+                    + "in validation_file, or leave metrics out");
+        }
         List<TuningExample> training = examples(model, tenant, request.trainingFile());
         List<TuningExample> validation = request.validationFile().map(file -> examples(model, tenant, file)).orElse(List.of());
         parameters.requireValidation(validation.size());
@@ -116,20 +168,27 @@ public final class TuningJobs implements AutoCloseable {
             throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "the job would take " + plan.steps() + " steps; this server allows "
                     + defaults.maxSteps() + " (inlay.tuning.max-steps); use fewer epochs, larger batches or max_steps");
         }
-        String id = "ftjob-" + UUID.randomUUID().toString().replace("-", "");
+        if (parameters.method() instanceof TuningMethod.Smt smt) {
+            BatchOrder order = new BatchOrder(training, parameters.batchSize(), parameters.seed());
+            WarmUpPlacement.requireStreamable(smt, order.anySplit(plan.warmUpSteps(), parameters.microBatchTokens()));
+        }
+        Optional<Evaluation> evaluation = metrics.map(settings -> {
+            TrainingFile file = file(tenant, request.validationFile().orElseThrow());
+            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()), settings);
+        });
         JobRequest resolved = new JobRequest(request.base(), request.task(), request.trainingFile(), request.validationFile(),
-                Hyperparameters.describe(parameters));
-        jobs.insert(id, tenant, resolved, "Created fine-tuning job " + id + ": " + training.size() + " examples to learn from, "
-                + validation.size() + " to validate with");
-        TuningJob created = jobs.find(id).orElseThrow();
-        queue(created);
-        return created;
+                MetricHyperparameters.describe(metrics, Hyperparameters.describe(parameters)));
+        return new Validated(resolved, model, training, validation, plan, evaluation);
     }
 
     private List<TuningExample> examples(LlamaModel model, String tenant, String id) {
-        TrainingFile file = files.find(tenant, id).orElseThrow(() -> new Problem(Problem.Code.NOT_FOUND, "there is no file '" + id
-                + "'; upload one with POST /v1/files"));
+        TrainingFile file = file(tenant, id);
         return new TrainingData(model).read(file.name(), files.content(file));
+    }
+
+    private TrainingFile file(String tenant, String id) {
+        return files.find(tenant, id).orElseThrow(() -> new Problem(Problem.Code.NOT_FOUND, "there is no file '" + id
+                + "'; upload one with POST /v1/files"));
     }
 
     /** A tenant's jobs, newest first. */

@@ -34,11 +34,20 @@ public final class LlamaInference implements AutoCloseable {
     private final ConcurrentLinkedQueue<Workspace> idle = new ConcurrentLinkedQueue<>();
 
     public LlamaInference(LlamaModel model) {
+        this(model, model.weights());
+    }
+
+    /** With the weights of a full fine-tuning, as they are at the time of a pass, in place of the base's. */
+    public LlamaInference(LlamaModel model, TrainableModel trained) {
+        this(model, trained.weights());
+    }
+
+    private LlamaInference(LlamaModel model, LlamaWeights weights) {
         this.model = model;
         this.torch = model.torch();
         this.kernels = model.kernels();
         this.config = model.config();
-        this.base = model.weights();
+        this.base = weights;
         this.attentionScale = (float) (1 / Math.sqrt(config.headDim()));
     }
 

@@ -24,7 +24,7 @@ import io.inlay.tensor.Tensor;
 public final class LlamaTraining implements AutoCloseable {
 
     /** Logits are made for at most this many bytes at a time. */
-    private static final long LOGIT_BYTES = 32L << 20;
+    public static final long LOGIT_BYTES = 32L << 20;
 
     private final LlamaModel model;
     private final Libtorch torch;

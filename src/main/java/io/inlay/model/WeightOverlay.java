@@ -75,6 +75,18 @@ public final class WeightOverlay implements AutoCloseable {
         }
     }
 
+    /** Blocks as they are being trained: the overlay shows whatever values they have at the time of a pass, and must not outlive them. */
+    public static WeightOverlay of(LlamaModel model, TrainableBlocks blocks) {
+        TileTable[][] tables = new TileTable[model.config().layers()][Projection.values().length];
+        for (int layer = 0; layer < tables.length; layer++) {
+            for (Projection projection : Projection.values()) {
+                TrainableBlocks.Part part = blocks.part(projection.tensor(layer));
+                tables[layer][projection.ordinal()] = part == null ? null : part.tiles();
+            }
+        }
+        return new WeightOverlay(null, tables, blocks.values().bytes());
+    }
+
     private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena) {
         for (int layer = 0; layer < tables.length; layer++) {
             for (Projection projection : Projection.values()) {

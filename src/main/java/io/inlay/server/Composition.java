@@ -19,6 +19,7 @@ import io.inlay.store.FolderDeltaStore;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.YieldingPace;
 import io.quarkus.runtime.ShutdownEvent;
 import io.quarkus.runtime.StartupEvent;
 import jakarta.enterprise.context.ApplicationScoped;
@@ -163,8 +164,14 @@ public class Composition {
     @Singleton
     TuningJobs jobs(DataSource source, TrainingFiles files, DeltaStore deltas, ModelCatalog catalog,
             @ConfigProperty(name = "quarkus.application.version", defaultValue = "unknown") String version) {
+        double share = config.tuning().share();
+        if (!(share > 0 && share <= 1)) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.tuning.share is " + share + "; it must be over 0, or jobs would never end "
+                    + "while answers are generated, and at most 1");
+        }
         return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), defaults(),
-                new JobCheckpoints(config.data().resolve("checkpoints"), Duration.ofSeconds(config.tuning().checkpointSeconds())), version);
+                new JobCheckpoints(config.data().resolve("checkpoints"), Duration.ofSeconds(config.tuning().checkpointSeconds())), version,
+                () -> new YieldingPace(catalog::generating, share));
     }
 
     private TuningDefaults defaults() {

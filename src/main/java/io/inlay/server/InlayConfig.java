@@ -136,6 +136,13 @@ public interface InlayConfig {
         @WithDefault("1000000")
         int maxSteps();
 
+        /**
+         * Share of the time that a job takes while answers are generated, over 0 and at most 1: it then waits between parts of its batches.
+         * By the default generation loses a tenth of its speed at most, and a job on a server that is never idle still ends.
+         */
+        @WithDefault("0.1")
+        double share();
+
         /** Share of a model's parameters that a job may train; a larger {@code budget} is refused. */
         @WithDefault("0.5")
         double maxBudget();

@@ -104,6 +104,11 @@ public final class AdamWOptimizer implements AutoCloseable {
         steps = stepsMade;
     }
 
+    /** Bytes of masters and moments. */
+    public long bytes() {
+        return states.stream().mapToLong(state -> state.master().bytes() + state.first().bytes() + state.second().bytes()).sum();
+    }
+
     @Override
     public void close() {
         scope.close();

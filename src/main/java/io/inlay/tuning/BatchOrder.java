@@ -34,6 +34,12 @@ public final class BatchOrder {
         return IntStream.range(start, Math.min(start + batchSize, permutation.length)).mapToObj(i -> examples.get(permutation[i])).toList();
     }
 
+    /** Whether the batch of any of the first {@code steps} steps is larger than the limit and still has sequences to be parted between. */
+    public boolean anySplit(int steps, int microBatchTokens) {
+        return IntStream.range(0, steps).mapToObj(this::batch).anyMatch(batch -> batch.size() > 1
+                && batch.stream().mapToInt(example -> example.tokens().length - 1).sum() > microBatchTokens);
+    }
+
     private void shuffle(int wanted) {
         if (epoch == wanted) {
             return;

@@ -1,11 +1,13 @@
 package io.inlay.tuning;
 
+import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -20,6 +22,9 @@ import java.util.Set;
  * <p>What is kept depends on the score. {@code |mean sum g|} is linear until the end, so block means add up as they come. {@code mean |sum
  * g|} needs the whole sum. {@code mean |g|} of each step needs the step's whole gradient, which is there at once unless the batch is split;
  * only then a buffer is kept for it.
+ *
+ * <p>Sums live on the device, or in the host's memory, outside libtorch: then gradients go there to be added, and a matrix's sum comes back
+ * to the device to be scored, so that both ways give the same bits.
  */
 public final class BlockScores implements AutoCloseable {
 
@@ -28,6 +33,10 @@ public final class BlockScores implements AutoCloseable {
     private final Device device;
     private final BlockGrid grid;
     private final TuningMethod.Score score;
+    private final WarmUpMemory memory;
+    /** Adds where the sums are. */
+    private final Kernels adder;
+    private final Arena host = Arena.ofShared();
     private final Scope scope;
     private final Map<String, Integer> numbers = new HashMap<>();
     private final Tensor[] blockSums;
@@ -35,7 +44,20 @@ public final class BlockScores implements AutoCloseable {
     private final Set<Integer> pending = new HashSet<>();
     private boolean split;
 
+    /** With sums on the device. */
     public BlockScores(Libtorch torch, Kernels kernels, Device device, BlockGrid grid, TuningMethod.Score score) {
+        this(torch, kernels, device, grid, score, WarmUpMemory.DEVICE);
+    }
+
+    /**
+     * @param memory where sums live: {@code DEVICE}, {@code HOST}, or {@code STREAM} for a run that needs none
+     */
+    public BlockScores(Libtorch torch, Kernels kernels, Device device, BlockGrid grid, TuningMethod.Score score, WarmUpMemory memory) {
+        if (memory == WarmUpMemory.AUTO) {
+            throw new IllegalArgumentException("warm-up sums live on the device, on the host or nowhere; WarmUpPlacement chooses");
+        }
+        this.memory = memory;
+        this.adder = memory == WarmUpMemory.HOST && !device.isCpu() ? CpuKernels.best() : kernels;
         this.torch = torch;
         this.kernels = kernels;
         this.device = device;
@@ -69,11 +91,11 @@ public final class BlockScores implements AutoCloseable {
             throw new IllegalArgumentException(tensor + " is not a target; its gradient is not wanted");
         }
         switch (score) {
-            case MEAN_ABS_SUM -> kernels.accumulate(gradientSum(m), gradient);
+            case MEAN_ABS_SUM -> accumulate(m, gradient);
             case ABS_MEAN_SUM -> kernels.blockMean(gradient, grid.edge(), blockSums[m]);
             case MEAN_ABS_PER_STEP -> {
                 if (split) {
-                    kernels.accumulate(gradientSum(m), gradient);
+                    accumulate(m, gradient);
                     pending.add(m);
                 } else {
                     kernels.blockAbsoluteMean(gradient, grid.edge(), blockSums[m]);
@@ -82,10 +104,17 @@ public final class BlockScores implements AutoCloseable {
         }
     }
 
+    private void accumulate(int m, Tensor gradient) {
+        try (Scope now = new Scope(torch)) {
+            Tensor sum = gradientSum(m);
+            adder.accumulate(sum, sum.device().equals(gradient.device()) ? gradient : now.copyTo(gradient, gradient.dtype(), sum.device()));
+        }
+    }
+
     /** All parts of the step's batch have been seen. */
     public void endStep() {
         for (int m : pending) {
-            kernels.blockAbsoluteMean(gradientSums[m], grid.edge(), blockSums[m]);
+            addBlockMeans(m, blockSums[m]);
             torch.zero(gradientSums[m]);
         }
         pending.clear();
@@ -122,15 +151,29 @@ public final class BlockScores implements AutoCloseable {
     private float[] ofSums(int m) {
         try (Scope now = new Scope(torch)) {
             Tensor means = now.zeros(DType.FP32, device, blockSums[m].sizes());
-            kernels.blockAbsoluteMean(gradientSum(m), grid.edge(), means);
+            addBlockMeans(m, means);
             return Scope.floats(torch, means);
+        }
+    }
+
+    /** Adds the means of a matrix's sum, computed on the device wherever the sum lives. */
+    private void addBlockMeans(int m, Tensor means) {
+        try (Scope now = new Scope(torch)) {
+            Tensor sum = gradientSum(m);
+            kernels.blockAbsoluteMean(sum.device().equals(device) ? sum : now.copyTo(sum, DType.FP32, device), grid.edge(), means);
         }
     }
 
     private Tensor gradientSum(int m) {
         if (gradientSums[m] == null) {
             BlockGrid.Matrix matrix = grid.matrices().get(m);
-            gradientSums[m] = scope.zeros(DType.FP32, device, matrix.rows(), matrix.columns());
+            gradientSums[m] = switch (memory) {
+                case DEVICE -> scope.zeros(DType.FP32, device, matrix.rows(), matrix.columns());
+                case HOST -> scope.wrap(host.allocate(4L * matrix.rows() * matrix.columns(), 64), DType.FP32, matrix.rows(),
+                        matrix.columns());
+                case AUTO, STREAM -> throw new IllegalStateException("score " + score + " needs a sum of " + matrix.tensor()
+                        + ", but it was to stream");
+            };
         }
         return gradientSums[m];
     }
@@ -147,5 +190,6 @@ public final class BlockScores implements AutoCloseable {
     @Override
     public void close() {
         scope.close();
+        host.close();
     }
 }

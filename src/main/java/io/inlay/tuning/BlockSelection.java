@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.SortedMap;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /**
  * The blocks that will be trained. Ranking is total: of equal scores the block with the lower number in the grid wins.
@@ -25,7 +26,8 @@ public final class BlockSelection {
     /** The {@code count} best of all; {@code scores} by number in the grid, none negative or NaN. */
     public static BlockSelection global(BlockGrid grid, float[] scores, int count) {
         requireScores(grid, scores);
-        return new BlockSelection(grid, best(scores, 0, grid.size(), count));
+        requireCount(count, grid.size());
+        return new BlockSelection(grid, best(scores, IntStream.range(0, grid.size()).toArray(), count));
     }
 
     /** The {@code each} best of every matrix. */
@@ -33,9 +35,26 @@ public final class BlockSelection {
         requireScores(grid, scores);
         int[] blocks = new int[Math.multiplyExact(each, grid.matrices().size())];
         for (int m = 0; m < grid.matrices().size(); m++) {
-            System.arraycopy(best(scores, grid.start(m), grid.start(m + 1), each), 0, blocks, m * each, each);
+            int[] candidates = IntStream.range(grid.start(m), grid.start(m + 1)).toArray();
+            requireCount(each, candidates.length);
+            System.arraycopy(best(scores, candidates, each), 0, blocks, m * each, each);
         }
         return new BlockSelection(grid, blocks);
+    }
+
+    /** The {@code attention} best of the blocks of q, k, v and o, and the {@code mlp} best of those of gate, up and down. */
+    public static BlockSelection pools(BlockGrid grid, float[] scores, int attention, int mlp) {
+        requireScores(grid, scores);
+        int[] blocks = Arrays.copyOf(best(scores, pool(grid, true), attention), attention + mlp);
+        System.arraycopy(best(scores, pool(grid, false), mlp), 0, blocks, attention, mlp);
+        return new BlockSelection(grid, blocks);
+    }
+
+    /** Numbers of the blocks that compete in a pool. */
+    private static int[] pool(BlockGrid grid, boolean attention) {
+        return IntStream.range(0, grid.matrices().size())
+                .filter(m -> TuningMethod.Strategy.Pools.ofAttention(grid.matrices().get(m).projection()) == attention)
+                .flatMap(m -> IntStream.range(grid.start(m), grid.start(m + 1))).toArray();
     }
 
     /** {@code count} blocks drawn without replacement, each set of that size as likely as any other. */
@@ -59,14 +78,16 @@ public final class BlockSelection {
         return new BlockSelection(grid, blocks.clone());
     }
 
-    /** Numbers of the best blocks in [from, to): one sort of (score descending, number ascending) packed into longs. */
-    private static int[] best(float[] scores, int from, int to, int count) {
-        requireCount(count, to - from);
-        long[] keys = new long[to - from];
-        for (int i = from; i < to; i++) {
+    /** Numbers of the best candidates: one sort of (score descending, number ascending) packed into longs. */
+    private static int[] best(float[] scores, int[] candidates, int count) {
+        if (count > candidates.length) {
+            throw new IllegalArgumentException("cannot choose " + count + " of " + candidates.length + " blocks");
+        }
+        long[] keys = new long[candidates.length];
+        for (int i = 0; i < keys.length; i++) {
             // Bits of non-negative floats grow with the value. Adding 0 turns a negative zero into the positive one.
-            int descending = ~Float.floatToRawIntBits(scores[i] + 0f);
-            keys[i - from] = ((long) descending << 32) | i;
+            int descending = ~Float.floatToRawIntBits(scores[candidates[i]] + 0f);
+            keys[i] = ((long) descending << 32) | candidates[i];
         }
         Arrays.sort(keys);
         int[] blocks = new int[count];

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /**
  * Which blocks were chosen and how they scored: the paper's figures 4 and 5 as numbers.
@@ -21,8 +22,17 @@ import java.util.Optional;
 public record SelectionReport(int edge, int blocks, int candidates, long trainedParameters, double share, List<MatrixCount> matrices,
         Optional<Quantiles> scores, Optional<Quantiles> chosenScores) {
 
-    /** One target matrix; {@code meanScore} is over all of its blocks, 0 when the choice was random. */
-    public record MatrixCount(int layer, Projection projection, String tensor, int blocks, int candidates, double meanScore) {
+    /**
+     * One target matrix. Scores are 0 when the choice was random.
+     *
+     * @param blocks chosen
+     * @param candidates blocks that it has
+     * @param meanScore over all of its blocks
+     * @param mostScore the best of its blocks
+     * @param threshold the least score among its chosen blocks; 0 when none was chosen
+     */
+    public record MatrixCount(int layer, Projection projection, String tensor, int blocks, int candidates, double meanScore,
+            double mostScore, double threshold) {
     }
 
     /** Nearest-rank quantiles. */
@@ -55,6 +65,16 @@ public record SelectionReport(int edge, int blocks, int candidates, long trained
         return matrices.stream().filter(matrix -> matrix.projection() == projection).mapToInt(MatrixCount::blocks).sum();
     }
 
+    /** The score of the worst chosen block; empty when the choice was random. */
+    public OptionalDouble threshold() {
+        return chosenScores.map(scores -> OptionalDouble.of(scores.least())).orElse(OptionalDouble.empty());
+    }
+
+    /** How many layers there are with targets. */
+    public int layers() {
+        return matrices.stream().mapToInt(MatrixCount::layer).max().orElse(-1) + 1;
+    }
+
     /** {@code scores} by number in the grid, or empty for a random choice. */
     static SelectionReport of(BlockSelection selection, Optional<float[]> scores, long parameters) {
         BlockGrid grid = selection.grid();
@@ -68,7 +88,8 @@ public record SelectionReport(int edge, int blocks, int candidates, long trained
             }
             BlockGrid.Matrix matrix = grid.matrices().get(m);
             matrices.add(new MatrixCount(matrix.layer(), matrix.projection(), matrix.tensor(), k - before, grid.blocks(m),
-                    mean(scores, grid.start(m), grid.start(m + 1))));
+                    mean(scores, grid.start(m), grid.start(m + 1)), most(scores, grid.start(m), grid.start(m + 1)),
+                    least(scores, chosen, before, k)));
         }
         long trained = (long) grid.edge() * grid.edge() * chosen.length;
         return new SelectionReport(grid.edge(), chosen.length, grid.size(), trained, (double) trained / parameters, matrices,
@@ -81,6 +102,23 @@ public record SelectionReport(int edge, int blocks, int candidates, long trained
             sum += scores.get()[i];
         }
         return sum / (to - from);
+    }
+
+    private static double most(Optional<float[]> scores, int from, int to) {
+        double most = 0;
+        for (int i = from; scores.isPresent() && i < to; i++) {
+            most = Math.max(most, scores.get()[i]);
+        }
+        return most;
+    }
+
+    /** Of the chosen blocks [from, to). */
+    private static double least(Optional<float[]> scores, int[] chosen, int from, int to) {
+        double least = Double.POSITIVE_INFINITY;
+        for (int k = from; scores.isPresent() && k < to; k++) {
+            least = Math.min(least, scores.get()[chosen[k]]);
+        }
+        return Double.isInfinite(least) ? 0 : least;
     }
 
     private static float[] pick(float[] all, int[] chosen) {

@@ -1,5 +1,6 @@
 package io.inlay.tuning;
 
+import io.inlay.Problem;
 import io.inlay.model.BatchLoss;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
@@ -47,7 +48,7 @@ final class Training {
                 AdamWOptimizer optimizer = new AdamWOptimizer(model.torch(), model.kernels(), parameters.adamW(), slots);
                 KeptValues best = new KeptValues(model.torch(), slots.stream().map(AdamWOptimizer.Slot::weight).toList())) {
             TrainingStep next = new TrainingStep(training, optimizer, parameters.learningRate(), parameters.clip(),
-                    parameters.microBatchTokens());
+                    parameters.microBatchTokens(), session::await);
             TuningProgress.Training progress = saved.map(state -> resume(state, optimizer, best)).orElse(TuningProgress.Training.START);
             Trained trained = train(progress, training, next, optimizer, best);
             if (keeps(trained.last())) {
@@ -79,8 +80,8 @@ final class Training {
                 }
             }
             if (evaluates) {
-                // Empty when somebody wishes the end meanwhile: the wish is met above, and the evaluation is still due afterwards.
-                progress = validate(training, now.steps()).map(loss -> evaluated(now, loss, best)).orElse(now);
+                // The same when somebody wishes the end meanwhile: the wish is met above, and the evaluation is still due afterwards.
+                progress = evaluate(training, now, best);
             } else {
                 StepReport report = next.take(now.steps(), steps, session.batch(now.steps()));
                 progress = now.with(report);
@@ -99,23 +100,43 @@ final class Training {
         return wanted && progress.evaluations().step() < done && !session.validation().isEmpty();
     }
 
-    private TuningProgress.Training evaluated(TuningProgress.Training progress, BatchLoss loss, KeptValues best) {
+    private TuningProgress.Training evaluate(LlamaTraining training, TuningProgress.Training progress, KeptValues best) {
+        Optional<BatchLoss> loss = validate(training);
+        if (loss.isEmpty()) {
+            return progress;
+        }
+        try {
+            Optional<MetricReport> metrics = session.evaluation()
+                    .map(each -> each.measure(trainable, progress.steps(), session.pace(), session::wishedToEnd));
+            return evaluated(progress, loss.get(), metrics, best);
+        } catch (Problem problem) {
+            if (problem.code() == Problem.Code.CANCELLED) {
+                return progress;
+            }
+            throw problem;
+        }
+    }
+
+    private TuningProgress.Training evaluated(TuningProgress.Training progress, BatchLoss loss, Optional<MetricReport> metrics,
+            KeptValues best) {
         double minDelta = session.plan().parameters().earlyStop().map(EarlyStop::minDelta).orElse(0.0);
         Evaluations evaluations = progress.evaluations().with(progress.steps(), loss.mean(), minDelta);
         if (session.plan().parameters().keepBest() && evaluations.lastIsBest()) {
             best.keep();
         }
         session.listener().validated(new TuningListener.ValidationReport(progress.steps(), loss.mean(), loss.targets()));
+        metrics.ifPresent(session.listener()::measured);
         return progress.with(evaluations);
     }
 
     /** Loss on the validation examples, in their order; empty when somebody wishes the end meanwhile. */
-    private Optional<BatchLoss> validate(LlamaTraining training, int step) {
+    private Optional<BatchLoss> validate(LlamaTraining training) {
         BatchLoss loss = new BatchLoss(0, 0);
         for (PackedBatch part : session.split(Packing.pack(session.validation()))) {
             if (session.wishedToEnd()) {
                 return Optional.empty();
             }
+            session.await();
             loss = loss.plus(training.evaluate(part));
         }
         return Optional.of(loss);

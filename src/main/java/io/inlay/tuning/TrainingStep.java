@@ -20,13 +20,24 @@ public final class TrainingStep {
     private final LearningRate learningRate;
     private final double clip;
     private final int microBatchTokens;
+    private final Runnable beforePart;
 
     public TrainingStep(LlamaTraining training, AdamWOptimizer optimizer, LearningRate learningRate, double clip, int microBatchTokens) {
+        this(training, optimizer, learningRate, clip, microBatchTokens, () -> {
+        });
+    }
+
+    /**
+     * @param beforePart runs before each part of a batch goes through the model
+     */
+    public TrainingStep(LlamaTraining training, AdamWOptimizer optimizer, LearningRate learningRate, double clip, int microBatchTokens,
+            Runnable beforePart) {
         this.training = training;
         this.optimizer = optimizer;
         this.learningRate = learningRate;
         this.clip = clip;
         this.microBatchTokens = microBatchTokens;
+        this.beforePart = beforePart;
     }
 
     /**
@@ -44,6 +55,7 @@ public final class TrainingStep {
         training.beginStep(step);
         double sum = 0;
         for (PackedBatch part : Packing.split(batch, microBatchTokens)) {
+            beforePart.run();
             BatchLoss loss = training.forwardBackward(part, 1f / targets);
             sum += loss.sum();
         }

@@ -11,6 +11,10 @@ public interface TuningListener {
     default void planned(TuningPlan plan) {
     }
 
+    /** Memory for the warm-up's sums has been found; the warm-up begins. */
+    default void warmUpMemory(WarmUpPlacement placement) {
+    }
+
     /** A warm-up step has been scored. */
     default void warmUp(WarmUpReport report) {
     }
@@ -25,6 +29,10 @@ public interface TuningListener {
 
     /** The validation examples have been read. */
     default void validated(ValidationReport report) {
+    }
+
+    /** Answers to validation examples have been generated and judged. */
+    default void measured(MetricReport report) {
     }
 
     /**

@@ -50,6 +50,51 @@ public sealed interface TuningMethod {
                 Hyperparameter.within("blocks_per_matrix", blocks, 1, Integer.MAX_VALUE);
             }
         }
+
+        /**
+         * Two rankings, each global for itself: of attention's blocks (q, k, v, o) and of the MLP's (gate, up, down), with a share of the
+         * budget each (the paper's Table 4).
+         *
+         * @param attention share of the blocks that attention's linears get; the MLP's get the others
+         */
+        record Pools(double attention) implements Strategy {
+
+            private static final double ROUNDING = 1e-6;
+
+            public Pools {
+                Hyperparameter.within("attention_share", attention, 0, 1);
+            }
+
+            /** Of both shares, which must add up to the whole. */
+            public static Pools of(double attentionShare, double mlpShare) {
+                Hyperparameter.within("attention_share", attentionShare, 0, 1);
+                Hyperparameter.within("mlp_share", mlpShare, 0, 1);
+                if (Math.abs(attentionShare + mlpShare - 1) > ROUNDING) {
+                    throw Hyperparameter.refused("attention_share and mlp_share are " + attentionShare + " and " + mlpShare
+                            + "; they must add up to 1");
+                }
+                return new Pools(attentionShare);
+            }
+
+            /** Of the MLP's share. */
+            public static Pools ofMlp(double mlpShare) {
+                Hyperparameter.within("mlp_share", mlpShare, 0, 1);
+                return new Pools(1 - mlpShare);
+            }
+
+            /** Whether a linear's blocks compete in attention's pool. */
+            public static boolean ofAttention(Projection projection) {
+                return switch (projection) {
+                    case Q, K, V, O -> true;
+                    case GATE, UP, DOWN -> false;
+                };
+            }
+
+            /** Of {@code blocks} in all, those that attention's pool gets: its share, rounded to the nearest. */
+            public int attentionBlocks(int blocks) {
+                return (int) Math.round(attention * blocks);
+            }
+        }
     }
 
     /**
@@ -57,15 +102,26 @@ public sealed interface TuningMethod {
      *
      * @param warmUpSteps steps that only score blocks before any weight moves. They read the first batches of the first epoch, and never
      *        more than one epoch of them.
+     * @param warmUpMemory where sums of gradients live meanwhile
      */
-    record Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy)
-            implements OfBlocks {
+    record Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy,
+            WarmUpMemory warmUpMemory) implements OfBlocks {
+
+        /** With warm-up sums wherever there is room. */
+        public Smt(double budget, OptionalInt blockEdge, Set<Projection> targets, int warmUpSteps, Score score, Strategy strategy) {
+            this(budget, blockEdge, targets, warmUpSteps, score, strategy, WarmUpMemory.AUTO);
+        }
 
         public Smt {
             targets = checked(budget, blockEdge, targets);
             Hyperparameter.within("warm_up_steps", warmUpSteps, 1, 100_000);
             Hyperparameter.present("score", score);
             Hyperparameter.present("strategy", strategy);
+            if (Hyperparameter.present("warm_up_memory", warmUpMemory) == WarmUpMemory.STREAM && score == Score.MEAN_ABS_SUM) {
+                throw Hyperparameter.refused("warm_up_memory is stream, and score mean_abs_sum sums whole gradients over all steps before "
+                        + "it takes absolute values; set warm_up_memory to auto, device or host, or score to abs_mean_sum or "
+                        + "mean_abs_per_step");
+            }
         }
 
         /** The paper's choices for the given budget: blocks of q, k and v, one ranking, a hundred warm-up steps. */

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * What a run will do on the model at hand: parameters resolved into steps and blocks, known before anything is spent.
@@ -100,7 +101,26 @@ public record TuningPlan(TuningParameters parameters, int stepsPerEpoch, int ste
                     + "have %,d in all; lower it to at most %s or name more targets", plain(method.budget()), count, edge, names(method),
                     grid.size(), rounded((double) grid.size() * square / all, RoundingMode.FLOOR)));
         }
+        if (method instanceof TuningMethod.Smt smt && smt.strategy() instanceof TuningMethod.Strategy.Pools pools) {
+            requirePools(grid, pools, (int) count);
+        }
         return new Blocks(grid, (int) count);
+    }
+
+    private static void requirePools(BlockGrid grid, TuningMethod.Strategy.Pools pools, int count) {
+        int attention = pools.attentionBlocks(count);
+        requirePool(grid, true, "attention_share", "q, k, v or o", attention);
+        requirePool(grid, false, "mlp_share", "gate, up or down", count - attention);
+    }
+
+    private static void requirePool(BlockGrid grid, boolean ofAttention, String share, String linears, int wanted) {
+        int there = IntStream.range(0, grid.matrices().size())
+                .filter(m -> TuningMethod.Strategy.Pools.ofAttention(grid.matrices().get(m).projection()) == ofAttention)
+                .map(grid::blocks).sum();
+        if (wanted > there) {
+            throw Hyperparameter.refused(String.format(Locale.ROOT, "%s buys %,d blocks of edge %d, but the targets among %s have %,d in "
+                    + "all; lower it or the budget, or name more of them in targets", share, wanted, grid.edge(), linears, there));
+        }
     }
 
     private static Blocks perMatrix(BlockGrid grid, int each) {

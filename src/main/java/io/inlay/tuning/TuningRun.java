@@ -8,6 +8,8 @@ import io.inlay.model.TrainableBlocks;
 import io.inlay.model.TrainableModel;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
+import io.inlay.tensor.FreeMemory;
+import io.inlay.tensor.LinuxMemory;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import io.inlay.tuning.TuningCheckpoints.Saved;
@@ -31,9 +33,25 @@ public final class TuningRun {
     private static final String SCORES = "scores";
 
     private final LlamaModel model;
+    private final Pace pace;
+    private final FreeMemory memory;
+    private final Optional<Evaluation> evaluation;
 
+    /** At full speed, without metrics. */
     public TuningRun(LlamaModel model) {
+        this(model, Pace.FULL_SPEED, new LinuxMemory(), Optional.empty());
+    }
+
+    /**
+     * @param pace asked before every part of a batch
+     * @param memory looked at before the warm-up's sums are placed
+     * @param evaluation made whenever the validation loss is
+     */
+    public TuningRun(LlamaModel model, Pace pace, FreeMemory memory, Optional<Evaluation> evaluation) {
         this.model = model;
+        this.pace = pace;
+        this.memory = memory;
+        this.evaluation = evaluation;
     }
 
     /** Runs to the end on the calling thread, keeping no state. */
@@ -59,7 +77,7 @@ public final class TuningRun {
         TuningPlan plan = TuningPlan.of(model.config(), parameters, training.size());
         listener.planned(plan);
         TuningSession session = new TuningSession(model, plan, new BatchOrder(training, parameters.batchSize(), parameters.seed()),
-                List.copyOf(validation), listener, control, checkpoints);
+                List.copyOf(validation), listener, control, checkpoints, pace, memory, evaluation);
         Optional<Saved> saved = checkpoints.load();
         try {
             return switch (parameters.method()) {
@@ -88,14 +106,19 @@ public final class TuningRun {
     }
 
     private TuningOutcome tuneAdapters(TuningSession session, TuningMethod.LowRank method, Optional<Saved> saved, Arena arena) {
-        LowRankAdapters.Settings settings = new LowRankAdapters.Settings(method.rank(), method.alpha(), method.dropout(),
-                method.kind() == TuningMethod.LowRank.Kind.DORA, session.plan().parameters().seed());
-        List<String> targets = IntStream.range(0, model.config().layers()).boxed()
-                .flatMap(layer -> method.targets().stream().map(target -> target.tensor(layer))).toList();
-        try (LowRankAdapters trainable = new LowRankAdapters(model, settings, targets)) {
+        try (LowRankAdapters trainable = adapters(model, method, session.plan().parameters().seed())) {
             Training.Trained trained = new Training(session, trainable, AdamWOptimizer.slots(trainable), List.of()).train(saved);
             return outcome(session, trained, trainable.export(arena), Optional.empty());
         }
+    }
+
+    /** Adapters as a run begins with them. */
+    static LowRankAdapters adapters(LlamaModel model, TuningMethod.LowRank method, long seed) {
+        LowRankAdapters.Settings settings = new LowRankAdapters.Settings(method.rank(), method.alpha(), method.dropout(),
+                method.kind() == TuningMethod.LowRank.Kind.DORA, seed);
+        List<String> targets = IntStream.range(0, model.config().layers()).boxed()
+                .flatMap(layer -> method.targets().stream().map(target -> target.tensor(layer))).toList();
+        return new LowRankAdapters(model, settings, targets);
     }
 
     private TuningOutcome tuneAll(TuningSession session, Optional<Saved> saved, Arena arena) {
@@ -145,7 +168,7 @@ public final class TuningRun {
 
     private static Selected select(TuningSession session, TuningPlan.Blocks blocks, Optional<Saved> saved) {
         Optional<float[]> scores = switch (session.plan().parameters().method()) {
-            case TuningMethod.Smt smt -> Optional.of(new WarmUp(session, blocks.grid(), smt.score()).score(saved));
+            case TuningMethod.Smt smt -> Optional.of(new WarmUp(session, blocks.grid(), smt).score(saved));
             case TuningMethod.RandomBlocks _, TuningMethod.LowRank _, TuningMethod.FullFineTuning _ -> Optional.empty();
         };
         Selected selected = new Selected(select(session.plan().parameters(), blocks, scores), scores);
@@ -158,6 +181,8 @@ public final class TuningRun {
             case TuningMethod.Smt smt -> switch (smt.strategy()) {
                 case TuningMethod.Strategy.Global _ -> BlockSelection.global(blocks.grid(), scores.orElseThrow(), blocks.count());
                 case TuningMethod.Strategy.PerMatrix each -> BlockSelection.perMatrix(blocks.grid(), scores.orElseThrow(), each.blocks());
+                case TuningMethod.Strategy.Pools pools -> BlockSelection.pools(blocks.grid(), scores.orElseThrow(),
+                        pools.attentionBlocks(blocks.count()), blocks.count() - pools.attentionBlocks(blocks.count()));
             };
             case TuningMethod.RandomBlocks _ -> BlockSelection.random(blocks.grid(), blocks.count(), parameters.seed());
             case TuningMethod.LowRank _, TuningMethod.FullFineTuning _ ->

@@ -3,13 +3,20 @@ package io.inlay.tuning;
 import io.inlay.Problem;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.PackedBatch;
+import io.inlay.tensor.FreeMemory;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Supplier;
 
 /** What the phases of one run share. */
 record TuningSession(LlamaModel model, TuningPlan plan, BatchOrder order, List<TuningExample> validation, TuningListener listener,
-        TuningControl control, TuningCheckpoints checkpoints) {
+        TuningControl control, TuningCheckpoints checkpoints, Pace pace, FreeMemory memory, Optional<Evaluation> evaluation) {
+
+    /** Waits until the next piece of work may begin. */
+    void await() {
+        pace.await(this::wishedToEnd);
+    }
 
     PackedBatch batch(int step) {
         return Packing.pack(order.batch(step));

@@ -13,20 +13,23 @@ final class WarmUp {
 
     private final TuningSession session;
     private final BlockGrid grid;
-    private final TuningMethod.Score score;
+    private final TuningMethod.Smt method;
     private final int steps;
 
-    WarmUp(TuningSession session, BlockGrid grid, TuningMethod.Score score) {
+    WarmUp(TuningSession session, BlockGrid grid, TuningMethod.Smt method) {
         this.session = session;
         this.grid = grid;
-        this.score = score;
+        this.method = method;
         this.steps = session.plan().warmUpSteps();
     }
 
     /** The scores by number in the grid, none negative and all finite; goes on from where {@code saved} was when that was in here. */
     float[] score(Optional<TuningCheckpoints.Saved> saved) {
         LlamaModel model = session.model();
-        try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, score);
+        boolean split = session.order().anySplit(steps, session.plan().parameters().microBatchTokens());
+        WarmUpPlacement placement = WarmUpPlacement.choose(method, grid, split, model.device(), session.memory());
+        session.listener().warmUpMemory(placement);
+        try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, method.score(), placement.memory());
                 LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept))) {
             int done = saved.map(state -> resume(state, scores)).orElse(0);
             for (int step = done; step < steps; step++) {
@@ -68,6 +71,7 @@ final class WarmUp {
         double sum = 0;
         scores.beginStep(parts.size());
         for (PackedBatch part : parts) {
+            session.await();
             sum += training.forwardBackward(part, 1f / targets).sum();
         }
         scores.endStep();
