@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
+import io.inlay.model.LlamaTraining;
 import io.inlay.model.Projection;
 import io.inlay.tuning.AdamWSettings;
 import io.inlay.tuning.EarlyStop;
@@ -33,7 +34,8 @@ public final class Hyperparameters {
     public static final Set<String> FIELDS = new TreeSet<>(List.of("method", "n_epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier",
             "schedule", "ramp_steps", "beta1", "beta2", "epsilon", "weight_decay", "clip", "micro_batch_tokens", "evaluate_every", "seed",
             "budget", "block_edge", "targets", "warm_up_steps", "score", "strategy", "blocks_per_matrix", "attention_share", "mlp_share",
-            "warm_up_memory", "rank", "alpha", "dropout", "early_stop_patience", "early_stop_min_delta", "keep_best", "checkpoint_every"));
+            "warm_up_memory", "rank", "alpha", "dropout", "early_stop_patience", "early_stop_min_delta", "keep_best", "checkpoint_every",
+            "recompute_activations"));
 
     static {
         FIELDS.addAll(MetricHyperparameters.FIELDS);
@@ -88,6 +90,9 @@ public final class Hyperparameters {
         if (given("clip")) {
             builder.clip(number("clip", 0));
         }
+        if (given("recompute_activations") && flag("recompute_activations")) {
+            builder.activations(LlamaTraining.Activations.RECOMPUTE);
+        }
         if (given("micro_batch_tokens")) {
             builder.microBatchTokens(integer("micro_batch_tokens", 0));
         }
@@ -110,10 +115,7 @@ public final class Hyperparameters {
                     + "after how many evaluations without improvement to stop");
         }
         if (given("keep_best")) {
-            if (!json.get("keep_best").isBoolean()) {
-                throw refused("keep_best is " + json.get("keep_best") + "; it must be true or false, or \"auto\"");
-            }
-            builder.keepBest(json.get("keep_best").booleanValue());
+            builder.keepBest(flag("keep_best"));
         }
         if (given("checkpoint_every")) {
             builder.checkpointEvery(integer("checkpoint_every", 0));
@@ -230,6 +232,13 @@ public final class Hyperparameters {
         return json.get(field).intValue();
     }
 
+    private boolean flag(String field) {
+        if (!json.get(field).isBoolean()) {
+            throw refused(field + " is " + json.get(field) + "; it must be true or false, or \"auto\"");
+        }
+        return json.get(field).booleanValue();
+    }
+
     private long whole(String field) {
         if (!json.get(field).isIntegralNumber() || !json.get(field).canConvertToLong()) {
             throw refused(field + " is " + json.get(field) + "; it must be a whole number");
@@ -265,6 +274,7 @@ public final class Hyperparameters {
         parameters.earlyStop().ifPresent(stop -> all.put("early_stop_patience", stop.patience())
                 .put("early_stop_min_delta", stop.minDelta()));
         all.put("keep_best", parameters.keepBest());
+        all.put("recompute_activations", parameters.activations() == LlamaTraining.Activations.RECOMPUTE);
         parameters.checkpointEvery().ifPresent(steps -> all.put("checkpoint_every", steps));
         if (parameters.method() instanceof TuningMethod.OfBlocks blocks) {
             all.put("budget", blocks.budget());

@@ -92,7 +92,7 @@ public final class Calibration {
             BlockGrid grid = plan.blocks().orElseThrow().grid();
             placement = Optional.of(WarmUpPlacement.choose(smt, grid, order.anySplit(plan.warmUpSteps(), parameters.microBatchTokens()),
                     model.device(), free));
-            Passes warmUp = warmUpPasses(grid, parts);
+            Passes warmUp = warmUpPasses(grid, parts, plan.parameters().activations());
             warmUpSeconds = warmUp.seconds().at(parts.count(), parts.tokens()) * plan.warmUpSteps() / plan.stepsPerEpoch();
             warmUpActivations = warmUp.activations();
         }
@@ -100,7 +100,7 @@ public final class Calibration {
         double validationSeconds;
         long activations;
         try (Trained trained = trained(plan);
-                LlamaTraining pass = new LlamaTraining(model, trained.weights());
+                LlamaTraining pass = new LlamaTraining(model, trained.weights(), plan.parameters().activations());
                 AdamWOptimizer optimizer = new AdamWOptimizer(model.torch(), model.kernels(), parameters.adamW(), trained.slots())) {
             Passes both = passes(pass, part -> pass.forwardBackward(part, 1f / Math.max(1, part.targetCount())), parts);
             double step = median(() -> {
@@ -159,10 +159,10 @@ public final class Calibration {
         };
     }
 
-    private Passes warmUpPasses(BlockGrid grid, PartSizes parts) {
+    private Passes warmUpPasses(BlockGrid grid, PartSizes parts, LlamaTraining.Activations activations) {
         try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, TuningMethod.Score.ABS_MEAN_SUM,
                 WarmUpMemory.STREAM);
-                LlamaTraining probe = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept))) {
+                LlamaTraining probe = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept), activations)) {
             return passes(probe, part -> probe.forwardBackward(part, 1f / Math.max(1, part.targetCount())), parts);
         }
     }

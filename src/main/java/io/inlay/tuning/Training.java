@@ -44,7 +44,7 @@ final class Training {
     Trained train(Optional<Saved> saved) {
         TuningParameters parameters = session.plan().parameters();
         LlamaModel model = session.model();
-        try (LlamaTraining training = new LlamaTraining(model, trainable);
+        try (LlamaTraining training = new LlamaTraining(model, trainable, parameters.activations());
                 AdamWOptimizer optimizer = new AdamWOptimizer(model.torch(), model.kernels(), parameters.adamW(), slots);
                 KeptValues best = new KeptValues(model.torch(), slots.stream().map(AdamWOptimizer.Slot::weight).toList())) {
             TrainingStep next = new TrainingStep(training, optimizer, parameters.learningRate(), parameters.clip(),

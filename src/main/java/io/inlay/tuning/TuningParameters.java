@@ -1,5 +1,6 @@
 package io.inlay.tuning;
 
+import io.inlay.model.LlamaTraining;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -17,10 +18,11 @@ import java.util.OptionalInt;
  * @param earlyStop when to end before the last step; needs {@code evaluateEvery} and validation examples
  * @param keepBest whether the result is the values of the evaluation with the lowest loss, not the last ones; needs the same
  * @param checkpointEvery steps between checkpoints; when absent {@link TuningCheckpoints#due} decides
+ * @param activations whether layers are computed twice to hold less memory; the bits are the same
  */
 public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxSteps, int batchSize, LearningRate learningRate,
         AdamWSettings adamW, double clip, int microBatchTokens, OptionalInt evaluateEvery, long seed, Optional<EarlyStop> earlyStop,
-        boolean keepBest, OptionalInt checkpointEvery) {
+        boolean keepBest, OptionalInt checkpointEvery, LlamaTraining.Activations activations) {
 
     private static final int MANY = 100_000_000;
 
@@ -34,6 +36,7 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
         Hyperparameter.above("clip", clip, 0, Double.MAX_VALUE);
         Hyperparameter.within("micro_batch_tokens", microBatchTokens, 1, MANY);
         Hyperparameter.present("evaluate_every", evaluateEvery).ifPresent(n -> Hyperparameter.within("evaluate_every", n, 1, MANY));
+        Hyperparameter.present("recompute_activations", activations);
         Hyperparameter.present("checkpoint_every", checkpointEvery).ifPresent(n -> Hyperparameter.within("checkpoint_every", n, 1, MANY));
         if (watches(Hyperparameter.present("early_stop_patience", earlyStop), keepBest) && evaluateEvery.isEmpty()) {
             throw Hyperparameter.refused(watcher(earlyStop) + ", but evaluate_every is not given; say after how many steps to validate");
@@ -66,7 +69,7 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
 
     public Builder toBuilder() {
         Builder builder = new Builder(method).epochs(epochs).batchSize(batchSize).learningRate(learningRate).adamW(adamW).clip(clip)
-                .microBatchTokens(microBatchTokens).seed(seed).keepBest(keepBest);
+                .microBatchTokens(microBatchTokens).seed(seed).keepBest(keepBest).activations(activations);
         earlyStop.ifPresent(builder::earlyStop);
         checkpointEvery.ifPresent(builder::checkpointEvery);
         maxSteps.ifPresent(builder::maxSteps);
@@ -90,6 +93,7 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
         private Optional<EarlyStop> earlyStop = Optional.empty();
         private boolean keepBest;
         private OptionalInt checkpointEvery = OptionalInt.empty();
+        private LlamaTraining.Activations activations = LlamaTraining.Activations.KEEP;
 
         private Builder(TuningMethod method) {
             this.method = method;
@@ -102,6 +106,11 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
 
         public Builder epochs(int value) {
             epochs = value;
+            return this;
+        }
+
+        public Builder activations(LlamaTraining.Activations value) {
+            activations = value;
             return this;
         }
 
@@ -162,7 +171,7 @@ public record TuningParameters(TuningMethod method, int epochs, OptionalInt maxS
 
         public TuningParameters build() {
             return new TuningParameters(method, epochs, maxSteps, batchSize, learningRate, adamW, clip, microBatchTokens, evaluateEvery,
-                    seed, earlyStop, keepBest, checkpointEvery);
+                    seed, earlyStop, keepBest, checkpointEvery, activations);
         }
     }
 }

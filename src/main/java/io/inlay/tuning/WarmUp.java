@@ -30,7 +30,8 @@ final class WarmUp {
         WarmUpPlacement placement = WarmUpPlacement.choose(method, grid, split, model.device(), session.memory());
         session.listener().warmUpMemory(placement);
         try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, method.score(), placement.memory());
-                LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept))) {
+                LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept),
+                        session.plan().parameters().activations())) {
             int done = saved.map(state -> resume(state, scores)).orElse(0);
             for (int step = done; step < steps; step++) {
                 leaveIfWished(step, scores);

@@ -72,6 +72,7 @@ final class TuningBench {
                 Runtime.getRuntime().availableProcessors(), SEQUENCES, rounds);
         Figures.table(rows);
         System.out.println();
+        SelectionBench.measure();
         if (lora == null || full == null) {
             for (String name : List.of("smt-vs-peft-lora", "smt-vs-torch-full", "memory-vs-peft-lora", "memory-vs-torch-full")) {
                 Figures.skipped("tuning." + name, "the peers' Python environment could not be made");
