@@ -14,6 +14,7 @@ import io.inlay.store.DeltaVersion;
 import io.inlay.store.DurableFiles;
 import io.inlay.store.FolderDeltaStore;
 import io.inlay.tensor.Libtorch;
+import io.inlay.tuning.Pace;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -73,7 +74,7 @@ class PausedJobsTest {
 
     private TuningJobs server() {
         TuningJobs started = new TuningJobs(source, files, store, _ -> model, 1, DEFAULTS,
-                new JobCheckpoints(folder.resolve("checkpoints"), Duration.ofSeconds(60)), "test");
+                new JobCheckpoints(folder.resolve("checkpoints"), Duration.ofSeconds(60)), "test", () -> Pace.FULL_SPEED);
         started.start();
         return started;
     }

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.inlay.delta.TensorBlocks;
 import io.inlay.kernels.CpuKernels;
-import io.inlay.model.DenseTensor;
+import io.inlay.delta.WholeTensor;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.tensor.DType;
@@ -193,7 +193,7 @@ class ResumeTest {
                     digest.update((blocks.tensor() + blocks.coordinates()).getBytes(java.nio.charset.StandardCharsets.UTF_8));
                     update(digest, blocks.values());
                 }
-                for (DenseTensor tensor : outcome.tensors()) {
+                for (WholeTensor tensor : outcome.tensors()) {
                     update(digest, tensor.values());
                 }
                 return HexFormat.of().formatHex(digest.digest()) + String.format(Locale.ROOT, " %d steps %d tokens %s %s %s",

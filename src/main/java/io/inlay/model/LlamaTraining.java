@@ -40,6 +40,7 @@ public final class LlamaTraining implements AutoCloseable {
     private final int lowest;
     private final AdapterPasses adapters;
     private final LinearGradients gradients;
+    private final TargetLoss targetLoss;
     private final Activations activations;
     private long step;
     private long pass;
@@ -72,6 +73,7 @@ public final class LlamaTraining implements AutoCloseable {
         this.lowest = lowestTrained();
         this.adapters = new AdapterPasses(model, trainable, workspace);
         this.gradients = new LinearGradients(model, trainable, adapters, workspace);
+        this.targetLoss = new TargetLoss(model, weights, trainable, gradients, workspace);
     }
 
     private int lowestTrained() {
@@ -110,7 +112,7 @@ public final class LlamaTraining implements AutoCloseable {
             Rows rows = new Rows(scope, batch);
             Tensor x = forward(scope, rows, kept);
             Tensor gradX = workspace.get("gradX", dtype, rows.count, config.hiddenSize());
-            BatchLoss loss = loss(scope, rows, x, lossScale, gradX);
+            BatchLoss loss = targetLoss.of(batch, x, lossScale, gradX);
             if (loss.targets() > 0) {
                 backward(rows, kept, gradX);
             }
@@ -123,7 +125,7 @@ public final class LlamaTraining implements AutoCloseable {
         adapters.begin(false, step, pass);
         try (Scope scope = new Scope(torch)) {
             Rows rows = new Rows(scope, batch);
-            return loss(scope, rows, forward(scope, rows, null), 0, null);
+            return targetLoss.of(batch, forward(scope, rows, null), 0, null);
         }
     }
 
@@ -190,7 +192,7 @@ public final class LlamaTraining implements AutoCloseable {
             boolean end = l + 1 == config.layers();
             Tensor next = end ? workspace.get("x.out", dtype, n, config.hiddenSize()) : input(kept, l + 1, n);
             rstd = end ? inputRstd(null, 0, n) : inputRstd(kept, l + 1, n);
-            // The final norm is made for target rows only, in loss(); here the sum alone is wanted after the last layer.
+            // The final norm is made for target rows only, in TargetLoss; here the sum alone is wanted after the last layer.
             kernels.addRmsNorm(layer.middle(), branch, next, end ? weights.norm() : weights.layers().get(l + 1).inputNorm(), epsilon, normed,
                     rstd);
             x = next;
@@ -309,71 +311,6 @@ public final class LlamaTraining implements AutoCloseable {
             return assembled;
         }
         return base;
-    }
-
-    // ---- loss ----
-
-    /** Loss of the target rows; with {@code gradX}, fills it with the gradient of x [N, H] (zero where there is no target). */
-    private BatchLoss loss(Scope scope, Rows rows, Tensor x, float lossScale, Tensor gradX) {
-        int[] targetRows = java.util.stream.IntStream.range(0, rows.count).filter(i -> rows.batch.targets()[i] >= 0).toArray();
-        if (gradX != null) {
-            torch.zero(gradX);
-        }
-        int count = targetRows.length;
-        if (count == 0) {
-            return new BatchLoss(0, 0);
-        }
-        int hidden = config.hiddenSize();
-        int[] targetIds = java.util.stream.IntStream.of(targetRows).map(row -> rows.batch.targets()[row]).toArray();
-        Tensor index = scope.of(model.device(), targetRows, count);
-        Tensor targets = scope.of(model.device(), targetIds, count);
-        Tensor picked = workspace.get("picked", dtype, count, hidden);
-        Tensor normed = workspace.get("picked.normed", dtype, count, hidden);
-        Tensor rstd = workspace.get("picked.rstd", DType.FP32, count);
-        Tensor losses = workspace.get("losses", DType.FP32, count);
-        kernels.embed(x, index, picked);
-        kernels.rmsNorm(picked, weights.norm(), epsilon, normed, rstd);
-        Tensor gradNormed = gradX == null ? null : workspace.get("picked.grad", dtype, count, hidden);
-        int chunk = (int) Math.max(16, LOGIT_BYTES / ((long) config.vocabularySize() * dtype.bytes()));
-        for (int start = 0; start < count; start += chunk) {
-            headChunk(start, Math.min(chunk, count - start), normed, targets, losses, lossScale, gradNormed);
-        }
-        if (gradX != null) {
-            Tensor gradPicked = workspace.get("picked.gradX", dtype, count, hidden);
-            torch.zero(gradPicked);
-            Tensor gradNorm = trainable instanceof TrainableModel full ? full.gradient(LlamaWeights.NORM) : null;
-            kernels.rmsNormBackward(gradNormed, picked, weights.norm(), rstd, gradPicked, gradNorm);
-            scatterRows(gradPicked, targetRows, gradX);
-        }
-        double sum = 0;
-        for (float value : Scope.floats(torch, losses)) {
-            sum += value;
-        }
-        return new BatchLoss(sum, count);
-    }
-
-    private void headChunk(int start, int length, Tensor normed, Tensor targets, Tensor losses, float lossScale, Tensor gradNormed) {
-        try (Scope scope = new Scope(torch)) {
-            Tensor rows = normed.narrow(scope, 0, start, length);
-            Tensor logits = workspace.get("logits", dtype, length, config.vocabularySize());
-            torch.mm(logits, rows, weights.head().transpose(scope, 0, 1));
-            kernels.crossEntropy(logits, targets.narrow(scope, 0, start, length), lossScale, gradNormed != null,
-                    losses.narrow(scope, 0, start, length));
-            if (gradNormed == null) {
-                return;
-            }
-            torch.mm(gradNormed.narrow(scope, 0, start, length), logits, weights.head());
-            if (trainable instanceof TrainableModel full) {
-                gradients.addDense(full.gradient(config.tiedEmbeddings() ? LlamaWeights.EMBEDDING : LlamaWeights.HEAD), logits, rows);
-            }
-        }
-    }
-
-    private static void scatterRows(Tensor source, int[] rows, Tensor target) {
-        long row = source.size(1) * source.dtype().bytes();
-        for (int i = 0; i < rows.length; i++) {
-            java.lang.foreign.MemorySegment.copy(source.segment(), i * row, target.segment(), rows[i] * row, row);
-        }
     }
 
     // ---- backward ----

@@ -84,7 +84,7 @@ public final class WeightOverlay implements AutoCloseable {
                 tables[layer][projection.ordinal()] = part == null ? null : part.tiles();
             }
         }
-        return new WeightOverlay(null, tables, blocks.values().bytes());
+        return new WeightOverlay(null, null, tables, null, blocks.values().bytes());
     }
 
     private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena) {
