@@ -23,11 +23,14 @@ public final class WeightDecomposition {
         double[] dots = new double[a.dim(0)];
         Floats left = Floats.of(a);
         Floats right = Floats.of(b);
+        int columns = a.dim(1);
         CORES.forEach(dots.length, a.elements(), (begin, end) -> {
             for (int row = begin; row < end; row++) {
+                long first = row * a.stride(0);
+                long second = row * b.stride(0);
                 double sum = 0;
-                for (int k = 0; k < a.dim(1); k++) {
-                    sum += (double) left.get(row * a.stride(0) + k) * right.get(row * b.stride(0) + k);
+                for (int k = 0; k < columns; k++) {
+                    sum += (double) left.get(first + k) * right.get(second + k);
                 }
                 dots[row] = sum;
             }
@@ -42,10 +45,13 @@ public final class WeightDecomposition {
         Floats from = Floats.of(x);
         Floats to = Floats.of(out);
         Floats factors = Floats.of(scale);
+        int columns = x.dim(1);
         CORES.forEach(x.dim(0), x.elements(), (begin, end) -> {
             for (int row = begin; row < end; row++) {
-                for (int o = 0; o < x.dim(1); o++) {
-                    to.set(row * out.stride(0) + o, from.get(row * x.stride(0) + o) * factors.get(o));
+                long source = row * x.stride(0);
+                long target = row * out.stride(0);
+                for (int o = 0; o < columns; o++) {
+                    to.set(target + o, from.get(source + o) * factors.get(o));
                 }
             }
         });
@@ -55,10 +61,12 @@ public final class WeightDecomposition {
     public static void scaleRows(Tensor w, double[] scale) {
         require(w.rank() == 2 && w.rowsDense() && w.size(0) == scale.length, "scaleRows by " + scale.length, w);
         Floats values = Floats.of(w);
+        int columns = w.dim(1);
         CORES.forEach(w.dim(0), w.elements(), (begin, end) -> {
             for (int row = begin; row < end; row++) {
-                for (int k = 0; k < w.dim(1); k++) {
-                    values.set(row * w.stride(0) + k, (float) (values.get(row * w.stride(0) + k) * scale[row]));
+                long first = row * w.stride(0);
+                for (int k = 0; k < columns; k++) {
+                    values.set(first + k, (float) (values.get(first + k) * scale[row]));
                 }
             }
         });
@@ -72,11 +80,14 @@ public final class WeightDecomposition {
         Floats right = Floats.of(u);
         Floats norms = Floats.of(divisor);
         Floats target = Floats.of(sums);
+        int rows = g.dim(0);
         CORES.forEach(g.dim(1), g.elements(), (begin, end) -> {
             double[] dots = new double[end - begin];
-            for (int row = 0; row < g.dim(0); row++) {
+            for (int row = 0; row < rows; row++) {
+                long first = row * g.stride(0);
+                long second = row * u.stride(0);
                 for (int o = begin; o < end; o++) {
-                    dots[o - begin] += (double) left.get(row * g.stride(0) + o) * right.get(row * u.stride(0) + o);
+                    dots[o - begin] += (double) left.get(first + o) * right.get(second + o);
                 }
             }
             for (int o = begin; o < end; o++) {

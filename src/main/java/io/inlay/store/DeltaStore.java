@@ -28,8 +28,8 @@ public interface DeltaStore {
      *
      * @throws Problem {@code STORAGE_FULL} or {@code STORAGE_FAILED}
      */
-    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks, List<WholeTensor> tensors,
-            BaseMatrices matrices);
+    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
+            List<WholeTensor> tensors, BaseMatrices matrices);
 
     /** All versions of a tenant, by base, task and number; damaged ones are left out and logged, {@link #find} says what is wrong with them. */
     List<DeltaVersion> list(String tenant);
