@@ -114,9 +114,8 @@ class DeltaServingTest {
         DeltaVersion version = Deltas.publish(store, model, "task", 9);
         try (Arena arena = Arena.ofConfined(); DeltaResidency residency = new DeltaResidency(model, store, 1 << 24);
                 Lease lease = residency.acquire(version).join();
-                LlamaModel merged = LlamaModel.open(torch, CpuKernels.best(), MergedCheckpoint.write(golden.folder(), folder.resolve("merged"),
-                        Deltas.blocks(model, 9, arena), List.of()),
-                        ModelOptions.of(DType.BF16))) {
+                LlamaModel merged = LlamaModel.open(torch, CpuKernels.best(), MergedCheckpoint.write(golden.folder(),
+                        folder.resolve("merged"), Deltas.blocks(model, 9, arena), List.of()), ModelOptions.of(DType.BF16))) {
             int[] prompt = golden.ints("tokens");
             List<float[]> expected = logits(merged, prompt, WeightOverlay.none());
             List<float[]> base = logits(model, prompt, WeightOverlay.none());

@@ -23,8 +23,8 @@ public interface DeltaStore {
     }
 
     /**
-     * Encodes blocks and whole tensors against their base and makes them the task's next version. When this returns, the version survives a crash; when it
-     * throws, no trace of it is visible.
+     * Encodes blocks and whole tensors against their base and makes them the task's next version. When this returns, the version survives
+     * a crash; when it throws, no trace of it is visible.
      *
      * @throws Problem {@code STORAGE_FULL} or {@code STORAGE_FAILED}
      */
