@@ -126,7 +126,8 @@ public final class Hyperparameters {
         OptionalInt edge = given("block_edge") ? OptionalInt.of(integer("block_edge", 0)) : OptionalInt.empty();
         return switch (name) {
             case "smt" -> new TuningMethod.Smt(budget, edge, targets(TuningMethod.ATTENTION),
-                    integer("warm_up_steps", defaults.warmUpSteps()), choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
+                    integer("warm_up_steps", defaults.warmUpSteps()),
+                    choice("score", TuningMethod.Score.class, TuningMethod.Score.MEAN_ABS_SUM), strategy());
             case "random_blocks" -> new TuningMethod.RandomBlocks(budget, edge, targets(TuningMethod.ATTENTION));
             default -> throw new IllegalStateException(name + " is no method of blocks");
         };

@@ -25,12 +25,14 @@ public final class WeightDecomposition {
         Floats right = Floats.of(b);
         int columns = a.dim(1);
         CORES.forEach(dots.length, a.elements(), (begin, end) -> {
+            float[] first = new float[columns];
+            float[] second = new float[columns];
             for (int row = begin; row < end; row++) {
-                long first = row * a.stride(0);
-                long second = row * b.stride(0);
+                left.load(row * a.stride(0), first);
+                right.load(row * b.stride(0), second);
                 double sum = 0;
                 for (int k = 0; k < columns; k++) {
-                    sum += (double) left.get(first + k) * right.get(second + k);
+                    sum += (double) first[k] * second[k];
                 }
                 dots[row] = sum;
             }
@@ -44,15 +46,16 @@ public final class WeightDecomposition {
                 && perColumn(scale, x), "scaleColumns", x, scale, out);
         Floats from = Floats.of(x);
         Floats to = Floats.of(out);
-        Floats factors = Floats.of(scale);
-        int columns = x.dim(1);
+        float[] factors = new float[x.dim(1)];
+        Floats.of(scale).load(0, factors);
         CORES.forEach(x.dim(0), x.elements(), (begin, end) -> {
+            float[] values = new float[factors.length];
             for (int row = begin; row < end; row++) {
-                long source = row * x.stride(0);
-                long target = row * out.stride(0);
-                for (int o = 0; o < columns; o++) {
-                    to.set(target + o, from.get(source + o) * factors.get(o));
+                from.load(row * x.stride(0), values);
+                for (int o = 0; o < values.length; o++) {
+                    values[o] *= factors[o];
                 }
+                to.store(values, row * out.stride(0));
             }
         });
     }
@@ -61,13 +64,14 @@ public final class WeightDecomposition {
     public static void scaleRows(Tensor w, double[] scale) {
         require(w.rank() == 2 && w.rowsDense() && w.size(0) == scale.length, "scaleRows by " + scale.length, w);
         Floats values = Floats.of(w);
-        int columns = w.dim(1);
         CORES.forEach(w.dim(0), w.elements(), (begin, end) -> {
+            float[] scaled = new float[w.dim(1)];
             for (int row = begin; row < end; row++) {
-                long first = row * w.stride(0);
-                for (int k = 0; k < columns; k++) {
-                    values.set(first + k, (float) (values.get(first + k) * scale[row]));
+                values.load(row * w.stride(0), scaled);
+                for (int k = 0; k < scaled.length; k++) {
+                    scaled[k] = (float) (scaled[k] * scale[row]);
                 }
+                values.store(scaled, row * w.stride(0));
             }
         });
     }
@@ -83,11 +87,13 @@ public final class WeightDecomposition {
         int rows = g.dim(0);
         CORES.forEach(g.dim(1), g.elements(), (begin, end) -> {
             double[] dots = new double[end - begin];
+            float[] first = new float[dots.length];
+            float[] second = new float[dots.length];
             for (int row = 0; row < rows; row++) {
-                long first = row * g.stride(0);
-                long second = row * u.stride(0);
-                for (int o = begin; o < end; o++) {
-                    dots[o - begin] += (double) left.get(first + o) * right.get(second + o);
+                left.load(row * g.stride(0) + begin, first);
+                right.load(row * u.stride(0) + begin, second);
+                for (int i = 0; i < dots.length; i++) {
+                    dots[i] += (double) first[i] * second[i];
                 }
             }
             for (int o = begin; o < end; o++) {
