@@ -61,9 +61,10 @@ public record DeltaManifest(int formatVersion, String base, String baseFingerpri
                 dataDigest, new TreeMap<>(metrics), code, 0, new TreeMap<>(), "", new TreeMap<>());
     }
 
-    DeltaManifest with(long countedValues, SortedMap<String, String> ofBlocks, SortedMap<String, String> ofTensors, String logicalDigest) {
-        return new DeltaManifest(version(ofTensors), base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest, metrics,
-                code, countedValues, ofBlocks, logicalDigest, ofTensors);
+    DeltaManifest with(long countedValues, SortedMap<String, String> ofBlocks, SortedMap<String, String> ofTensors,
+            String logicalDigest) {
+        return new DeltaManifest(version(ofTensors), base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest,
+                metrics, code, countedValues, ofBlocks, logicalDigest, ofTensors);
     }
 
     private static int version(Map<String, String> tensorDigests) {

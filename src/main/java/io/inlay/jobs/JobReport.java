@@ -29,7 +29,8 @@ final class JobReport {
     /** What the version itself tells: all there is of an attempt that died before it could report. */
     static ObjectNode of(DeltaVersion version) {
         return JsonNodeFactory.instance.objectNode().put("delta_version", version.number()).put("delta_digest", version.digest())
-                .put("method", version.manifest().hyperparameters().get("method")).put("delta_bytes", version.fileBytes()).put("delta_values", version.manifest().values())
+                .put("method", version.manifest().hyperparameters().get("method"))
+                .put("delta_bytes", version.fileBytes()).put("delta_values", version.manifest().values())
                 .put("base_fingerprint", version.manifest().baseFingerprint());
     }
 

@@ -5,7 +5,7 @@ package io.inlay.jobs;
  *
  * @param budget share of the model's parameters to train
  * @param maxSteps training steps that a job may have
- * @param maxBudget share of the model's parameters that a job may train
+ * @param maxBudget largest budget of a job; methods without one are not bound
  */
 public record TuningDefaults(double budget, int epochs, int batchSize, double learningRate, int warmUpSteps, int maxSteps,
         double maxBudget) {

@@ -53,22 +53,25 @@ public final class Dropout {
         Floats to = Floats.of(out);
         int columns = x.dim(1);
         cores.forEach(x.dim(0), x.elements(), (begin, end) -> {
+            float[] values = new float[columns];
             for (int row = begin; row < end; row++) {
-                row(from, row * x.stride(0), to, row * out.stride(0), (long) row * columns, columns, kept, dropped);
+                from.load(row * x.stride(0), values);
+                draw(values, (long) row * columns, kept, dropped);
+                to.store(values, row * out.stride(0));
             }
         });
     }
 
-    private void row(Floats from, long source, Floats to, long target, long first, int columns, float kept, float dropped) {
-        long word = 0;
-        for (int k = 0; k < columns; k++) {
+    /** Multiplies elements, numbered from {@code first}, by {@code kept} where they stay and by {@code dropped} elsewhere. */
+    private void draw(float[] values, long first, float kept, float dropped) {
+        int k = 0;
+        while (k < values.length) {
             long i = first + k;
             int lane = (int) (i & 3);
-            if (lane == 0 || k == 0) {
-                word = next(key + (i >>> 2) * GOLDEN);
+            long word = next(key + (i >>> 2) * GOLDEN) >>> 16 * lane;
+            for (int end = Math.min(values.length, k + 4 - lane); k < end; k++, word >>>= 16) {
+                values[k] *= (word & 0xFFFF) >= threshold ? kept : dropped;
             }
-            boolean stays = (word >>> 16 * lane & 0xFFFF) >= threshold;
-            to.set(target + k, from.get(source + k) * (stays ? kept : dropped));
         }
     }
 

@@ -26,6 +26,32 @@ record Floats(MemorySegment memory, boolean bf16) {
         }
     }
 
+    /** The elements from {@code index} on, as many as {@code to} has room for. */
+    void load(long index, float[] to) {
+        if (!bf16) {
+            MemorySegment.copy(memory, JAVA_FLOAT_UNALIGNED, 4 * index, to, 0, to.length);
+            return;
+        }
+        short[] bits = new short[to.length];
+        MemorySegment.copy(memory, JAVA_SHORT_UNALIGNED, 2 * index, bits, 0, bits.length);
+        for (int i = 0; i < bits.length; i++) {
+            to[i] = BFloat16.toFloat(bits[i]);
+        }
+    }
+
+    /** Writes all of {@code from} from {@code index} on. */
+    void store(float[] from, long index) {
+        if (!bf16) {
+            MemorySegment.copy(from, 0, memory, JAVA_FLOAT_UNALIGNED, 4 * index, from.length);
+            return;
+        }
+        short[] bits = new short[from.length];
+        for (int i = 0; i < bits.length; i++) {
+            bits[i] = BFloat16.fromFloat(from[i]);
+        }
+        MemorySegment.copy(bits, 0, memory, JAVA_SHORT_UNALIGNED, 2 * index, bits.length);
+    }
+
     void add(long index, float value) {
         set(index, get(index) + value);
     }

@@ -23,11 +23,16 @@ public final class WeightDecomposition {
         double[] dots = new double[a.dim(0)];
         Floats left = Floats.of(a);
         Floats right = Floats.of(b);
+        int columns = a.dim(1);
         CORES.forEach(dots.length, a.elements(), (begin, end) -> {
+            float[] first = new float[columns];
+            float[] second = new float[columns];
             for (int row = begin; row < end; row++) {
+                left.load(row * a.stride(0), first);
+                right.load(row * b.stride(0), second);
                 double sum = 0;
-                for (int k = 0; k < a.dim(1); k++) {
-                    sum += (double) left.get(row * a.stride(0) + k) * right.get(row * b.stride(0) + k);
+                for (int k = 0; k < columns; k++) {
+                    sum += (double) first[k] * second[k];
                 }
                 dots[row] = sum;
             }
@@ -41,12 +46,16 @@ public final class WeightDecomposition {
                 && perColumn(scale, x), "scaleColumns", x, scale, out);
         Floats from = Floats.of(x);
         Floats to = Floats.of(out);
-        Floats factors = Floats.of(scale);
+        float[] factors = new float[x.dim(1)];
+        Floats.of(scale).load(0, factors);
         CORES.forEach(x.dim(0), x.elements(), (begin, end) -> {
+            float[] values = new float[factors.length];
             for (int row = begin; row < end; row++) {
-                for (int o = 0; o < x.dim(1); o++) {
-                    to.set(row * out.stride(0) + o, from.get(row * x.stride(0) + o) * factors.get(o));
+                from.load(row * x.stride(0), values);
+                for (int o = 0; o < values.length; o++) {
+                    values[o] *= factors[o];
                 }
+                to.store(values, row * out.stride(0));
             }
         });
     }
@@ -56,10 +65,13 @@ public final class WeightDecomposition {
         require(w.rank() == 2 && w.rowsDense() && w.size(0) == scale.length, "scaleRows by " + scale.length, w);
         Floats values = Floats.of(w);
         CORES.forEach(w.dim(0), w.elements(), (begin, end) -> {
+            float[] scaled = new float[w.dim(1)];
             for (int row = begin; row < end; row++) {
-                for (int k = 0; k < w.dim(1); k++) {
-                    values.set(row * w.stride(0) + k, (float) (values.get(row * w.stride(0) + k) * scale[row]));
+                values.load(row * w.stride(0), scaled);
+                for (int k = 0; k < scaled.length; k++) {
+                    scaled[k] = (float) (scaled[k] * scale[row]);
                 }
+                values.store(scaled, row * w.stride(0));
             }
         });
     }
@@ -72,11 +84,16 @@ public final class WeightDecomposition {
         Floats right = Floats.of(u);
         Floats norms = Floats.of(divisor);
         Floats target = Floats.of(sums);
+        int rows = g.dim(0);
         CORES.forEach(g.dim(1), g.elements(), (begin, end) -> {
             double[] dots = new double[end - begin];
-            for (int row = 0; row < g.dim(0); row++) {
-                for (int o = begin; o < end; o++) {
-                    dots[o - begin] += (double) left.get(row * g.stride(0) + o) * right.get(row * u.stride(0) + o);
+            float[] first = new float[dots.length];
+            float[] second = new float[dots.length];
+            for (int row = 0; row < rows; row++) {
+                left.load(row * g.stride(0) + begin, first);
+                right.load(row * u.stride(0) + begin, second);
+                for (int i = 0; i < dots.length; i++) {
+                    dots[i] += (double) first[i] * second[i];
                 }
             }
             for (int o = begin; o < end; o++) {

@@ -86,7 +86,6 @@ public final class LowRankAdapters implements Trainable, AutoCloseable {
     public LowRankAdapters(LlamaModel model, Settings settings, Collection<String> tensors) {
         this.model = model;
         this.settings = settings;
-        this.scope = new Scope(model.torch());
         Map<String, Integer> places = new HashMap<>();
         for (int layer = 0; layer < model.config().layers(); layer++) {
             for (Projection projection : Projection.values()) {
@@ -98,8 +97,9 @@ public final class LowRankAdapters implements Trainable, AutoCloseable {
                 throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, tensor + " is no linear of model " + model.name()
                         + "; an adapter stands beside q, k, v, o, gate, up or down of a layer");
             }
-            parts.put(tensor, start(tensor, places.get(tensor)));
         }
+        this.scope = new Scope(model.torch());
+        tensors.forEach(tensor -> parts.put(tensor, start(tensor, places.get(tensor))));
     }
 
     private Part start(String tensor, int place) {

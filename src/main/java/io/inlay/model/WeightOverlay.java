@@ -111,7 +111,7 @@ public final class WeightOverlay implements AutoCloseable {
         Tensor weight = model.tensor(whole.tensor());
         if (weight == null || !weight.hasSizes(whole.shape())) {
             throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + whole.tensor() + " is of " + Arrays.toString(whole.shape())
-                    + ", the model's " + weight + "; it was trained on another base");
+                    + (weight == null ? ", the model has none" : ", the model's " + weight) + "; it was trained on another base");
         }
         MemorySegment values = model.dtype() == DType.BF16 ? whole.values() : widen(whole.values(), arena);
         return scope.wrap(values, model.dtype(), whole.shape());

@@ -143,7 +143,7 @@ public interface InlayConfig {
         @WithDefault("0.1")
         double share();
 
-        /** Share of a model's parameters that a job may train; a larger {@code budget} is refused. */
+        /** Largest {@code budget} of a job, a share of the model's parameters; methods without a budget are not bound. */
         @WithDefault("0.5")
         double maxBudget();
     }

@@ -23,13 +23,13 @@ public interface DeltaStore {
     }
 
     /**
-     * Encodes blocks and whole tensors against their base and makes them the task's next version. When this returns, the version survives a crash; when it
-     * throws, no trace of it is visible.
+     * Encodes blocks and whole tensors against their base and makes them the task's next version. When this returns, the version survives
+     * a crash; when it throws, no trace of it is visible.
      *
      * @throws Problem {@code STORAGE_FULL} or {@code STORAGE_FAILED}
      */
-    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks, List<WholeTensor> tensors,
-            BaseMatrices matrices);
+    DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
+            List<WholeTensor> tensors, BaseMatrices matrices);
 
     /** All versions of a tenant, by base, task and number; damaged ones are left out and logged, {@link #find} says what is wrong with them. */
     List<DeltaVersion> list(String tenant);
