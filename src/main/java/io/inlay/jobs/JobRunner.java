@@ -109,7 +109,8 @@ final class JobRunner {
         List<TuningExample> training = examples(model, trainingFile);
         List<TuningExample> validation = job.request().validationFile().map(each -> examples(model, file(job, each))).orElse(List.of());
         try (Arena arena = Arena.ofShared()) {
-            TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation, parameters, new JobEvents(jobs, run),
+            TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation,
+                    parameters, new JobEvents(jobs, run),
                     new Wanted(run), arena);
             List<JobEvent> events = jobs.events(run.id());
             boolean published = jobs.succeed(run, () -> {
@@ -159,7 +160,8 @@ final class JobRunner {
     private Optional<Evaluation> evaluation(TuningJob job, LlamaModel model) {
         return MetricHyperparameters.parse(job.request().hyperparameters()).map(settings -> {
             TrainingFile file = file(job, job.request().validationFile().orElseThrow());
-            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()), settings);
+            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()),
+                    settings);
         });
     }
 

@@ -31,9 +31,9 @@ import java.util.function.Consumer;
 public final class Calibration {
 
     /** A size that takes longer than this is not doubled. */
-    private static final double GROW_BELOW_SECONDS = 0.25;
+    private static final double GROW_BELOW_SECONDS = 0.4;
     /** Repetitions are made until one size has taken so long. */
-    private static final double REPEAT_BELOW_SECONDS = 0.4;
+    private static final double REPEAT_BELOW_SECONDS = 0.5;
     private static final int PASSES = 3;
     private static final int FIRST_TOKENS = 64;
     /** Sizes closer than this tell nothing of how cost grows. */
@@ -126,8 +126,8 @@ public final class Calibration {
         long needed = plan.trainedParameters() * (model.dtype().bytes() + 16L);
         OptionalLong there = free.on(model.device());
         if (there.isPresent() && needed > there.getAsLong()) {
-            throw Hyperparameter.refused(String.format(Locale.ROOT, "the job would train %,d parameters, which take %,d bytes with gradients, "
-                    + "masters and moments, and %,d are free; lower the budget or free memory", plan.trainedParameters(), needed,
+            throw Hyperparameter.refused(String.format(Locale.ROOT, "the job would train %,d parameters, which take %,d bytes with "
+                    + "gradients, masters and moments, and %,d are free; lower the budget or free memory", plan.trainedParameters(), needed,
                     there.getAsLong()));
         }
     }
