@@ -23,7 +23,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 class TuningOptionsTest {
 
     private static final String DATA = FineTuningTest.DATA;
-    private static final Map<String, Object> SHORT = Map.of("max_steps", 2, "warm_up_steps", 1, "batch_size", 1, "budget", 0.1, "block_edge", 16);
+    private static final Map<String, Object> SHORT = Map.of("max_steps", 2, "warm_up_steps", 1, "batch_size", 1, "budget", 0.1,
+            "block_edge", 16);
 
     @BeforeEach
     void ready() {
@@ -67,7 +68,8 @@ class TuningOptionsTest {
         assertThat(job.getDouble("inlay.best_metrics.commonsense.value")).isZero();
         assertThat(job.getInt("inlay.best_metrics.commonsense.step")).as("of equals the earliest").isZero();
         assertThat(job.getList("method.smt.hyperparameters.metrics", String.class)).containsExactly("exact_match", "commonsense");
-        assertThat(events(job).getList("data.message", String.class)).contains("Step 60: exact_match 1.000, commonsense 0.000 of 1 examples");
+        assertThat(events(job).getList("data.message", String.class)).contains("Step 60: exact_match 1.000, commonsense 0.000 of 1 "
+                + "examples");
         assertThat(events(job).getString("data.find { it.message.startsWith('Step 60: exact_match') }.data.phase")).isEqualTo("evaluation");
     }
 
@@ -89,7 +91,8 @@ class TuningOptionsTest {
         assertThat(selection.getList("layers.blocks", Integer.class).stream().mapToInt(i -> i).sum()).isEqualTo(selection.getInt("blocks"));
         assertThat(selection.getList("matrices.most_score", Float.class).stream().mapToDouble(f -> f).max().orElseThrow())
                 .isEqualTo(selection.getFloat("scores.most"));
-        JsonPath stream = done(job(Api.upload(alice(), DATA), with(SHORT, Map.of("warm_up_memory", "stream", "score", "mean_abs_per_step"))));
+        JsonPath stream = done(job(Api.upload(alice(), DATA), with(SHORT, Map.of("warm_up_memory", "stream", "score",
+                "mean_abs_per_step"))));
         assertThat(stream.getString("inlay.warm_up_memory.memory")).isEqualTo("stream");
     }
 
@@ -142,7 +145,8 @@ class TuningOptionsTest {
         assertThat(Api.error(answer, "message")).startsWith("budget is 0.0; it must be over 0");
         body.put("method", Api.smt(SHORT));
         body.put("training_file", "file-none");
-        assertThat(Api.error(Api.tryTune(alice(), body), "message")).isEqualTo("there is no file 'file-none'; upload one with POST /v1/files");
+        assertThat(Api.error(Api.tryTune(alice(), body), "message")).isEqualTo("there is no file 'file-none'; upload one with POST "
+                + "/v1/files");
         body.put("dry_run", "maybe");
         assertThat(Api.error(Api.tryTune(alice(), body), "message")).contains("field 'dry_run'");
     }
@@ -154,13 +158,16 @@ class TuningOptionsTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
             "{\"strategy\": \"best\"} | strategy is 'best'; it must be global, per_matrix or pools",
-            "{\"strategy\": \"pools\"} | strategy is 'pools'; give attention_share or mlp_share, the parts of the budget, which add up to 1",
-            "{\"strategy\": \"pools\", \"attention_share\": 0.5, \"mlp_share\": 0.4} | attention_share and mlp_share are 0.5 and 0.4; they must",
+            "{\"strategy\": \"pools\"} | strategy is 'pools'; give attention_share or mlp_share, the parts of the budget, which add up "
+            + "to 1",
+            "{\"strategy\": \"pools\", \"attention_share\": 0.5, \"mlp_share\": 0.4} | attention_share and mlp_share are 0.5 and 0.4; "
+            + "they must",
             "{\"strategy\": \"pools\", \"mlp_share\": 2} | mlp_share is 2.0; it must be 0.0 to 1.0",
             "{\"strategy\": \"pools\", \"mlp_share\": 1, \"targets\": [\"q\"], \"budget\": 0.05} | mlp_share buys",
             "{\"warm_up_memory\": \"disk\"} | warm_up_memory is 'disk'; it must be one of [auto, device, host, stream]",
             "{\"warm_up_memory\": \"stream\"} | warm_up_memory is stream, and score mean_abs_sum sums whole gradients over all steps",
-            "{\"warm_up_memory\": \"stream\", \"score\": \"mean_abs_per_step\", \"batch_size\": 2, \"micro_batch_tokens\": 1, \"budget\": 0.1} | "
+            "{\"warm_up_memory\": \"stream\", \"score\": \"mean_abs_per_step\", \"batch_size\": 2, \"micro_batch_tokens\": 1, "
+            + "\"budget\": 0.1} | "
                     + "warm_up_memory is stream, and score mean_abs_per_step needs the whole gradient of a step",
             "{\"metrics\": [\"bleu\"]} | metrics has \"bleu\"; there are [exact_match, commonsense, math]",
             "{\"metrics\": [7]} | metrics has 7; there are [exact_match, commonsense, math]",
@@ -170,7 +177,8 @@ class TuningOptionsTest {
             "{\"metrics\": [\"math\"], \"metric_max_tokens\": 0} | metric_max_tokens is 0; it must be 1 to 1000000"})
     void a_faulty_option_is_refused_by_name(String hyperparameters, String message) {
         String file = Api.upload(alice(), DATA + DATA);
-        Response answer = json(alice(), "{\"model\": \"small\", \"training_file\": \"" + file + "\", \"method\": {\"type\": \"smt\", \"smt\": "
+        Response answer = json(alice(), "{\"model\": \"small\", \"training_file\": \"" + file
+                + "\", \"method\": {\"type\": \"smt\", \"smt\": "
                 + "{\"hyperparameters\": " + hyperparameters + "}}}").post("/v1/fine_tuning/jobs");
         assertThat(answer.statusCode()).as(answer.asString()).isEqualTo(400);
         assertThat(Api.error(answer, "code")).isEqualTo("invalid_hyperparameters");
@@ -181,16 +189,19 @@ class TuningOptionsTest {
     void validation_lines_that_a_metric_cannot_judge_are_listed_with_their_numbers() {
         Map<String, Object> body = job(Api.upload(alice(), DATA), with(SHORT, Map.of("metrics", List.of("math"))));
         body.put("validation_file", Api.upload(alice(), "{\"prompt\": \"a\", \"completion\": \"it is 7\"}\n" + DATA
-                + "{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": \"many\"}\n{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": 12}\n"
+                + "{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": \"many\"}\n{\"prompt\": \"a\", \"completion\": \"b\", "
+                + "\"answer\": 12}\n"
                 + "{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": [1]}\n"));
         Response answer = Api.tryTune(alice(), body);
         assertThat(answer.statusCode()).isEqualTo(400);
         assertThat(Api.error(answer, "code")).isEqualTo("invalid_training_file");
         assertThat(Api.error(answer, "message")).isEqualTo("data.jsonl has 1 faulty line: line 5: answer is neither a string nor a number");
         body.put("validation_file", Api.upload(alice(), "{\"prompt\": \"a\", \"completion\": \"it is 7\"}\n" + DATA
-                + "{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": \"many\"}\n{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": 12}\n"));
-        assertThat(Api.error(Api.tryTune(alice(), body), "message")).isEqualTo("data.jsonl has 2 faulty lines: line 2: metric math: no answer is "
-                + "given, and none is found in the output; it must be a number, or a letter A to E; line 3: metric math: answer is 'many'; it "
-                + "must be a number, or a letter A to E");
+                + "{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": \"many\"}\n{\"prompt\": \"a\", \"completion\": \"b\", "
+                + "\"answer\": 12}\n"));
+        assertThat(Api.error(Api.tryTune(alice(), body), "message")).isEqualTo("data.jsonl has 2 faulty lines: line 2: metric math: no "
+                + "answer is "
+                + "given, and none is found in the output; it must be a number, or a letter A to E; line 3: metric math: answer is "
+                + "'many'; it must be a number, or a letter A to E");
     }
 }

@@ -24,7 +24,8 @@ import org.junit.jupiter.api.Test;
 /** Lines into examples, with the embedded model's tokenizer. */
 class TrainingDataTest {
 
-    private static final String BOOLQ = "{\"instruction\": \"Please answer with true or false, question: is it?\\n\\nAnswer format: true/false\", "
+    private static final String BOOLQ = "{\"instruction\": \"Please answer with true or false, question: is it?\\n\\nAnswer format: "
+            + "true/false\", "
             + "\"input\": \"\", \"output\": \"the correct answer is true\", \"answer\": \"true\"}\n";
 
     private static LlamaModel model;
@@ -41,10 +42,12 @@ class TrainingDataTest {
 
     @Test
     void an_instruction_stands_in_alpacas_prompt() {
-        assertThat(prompt(BOOLQ)).isEqualTo("Below is an instruction that describes a task. Write a response that appropriately completes the "
+        assertThat(prompt(BOOLQ)).isEqualTo("Below is an instruction that describes a task. Write a response that appropriately "
+                + "completes the "
                 + "request.\n\n### Instruction:\nPlease answer with true or false, question: is it?\n\nAnswer format: true/false\n\n"
                 + "### Response:\n");
-        assertThat(prompt(BOOLQ.replace("\"input\": \"\"", "\"input\": \"It rains.\""))).isEqualTo("Below is an instruction that describes a "
+        assertThat(prompt(BOOLQ.replace("\"input\": \"\"", "\"input\": \"It rains.\""))).isEqualTo("Below is an instruction that "
+                + "describes a "
                 + "task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n"
                 + "### Instruction:\nPlease answer with true or false, question: is it?\n\nAnswer format: true/false\n\n"
                 + "### Input:\nIt rains.\n\n### Response:\n");
@@ -69,8 +72,10 @@ class TrainingDataTest {
     @Test
     void an_answer_beside_the_text_is_the_label_and_may_be_a_number() {
         assertThat(evaluation(BOOLQ, Metric.COMMONSENSE).getFirst().label()).contains("true");
-        assertThat(evaluation("{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": 12.5}\n", Metric.MATH).getFirst().label()).contains("12.5");
-        assertThat(evaluation("{\"prompt\": \"a\", \"completion\": \"it is 7\", \"answer\": null}\n", Metric.MATH).getFirst().label()).isEmpty();
+        assertThat(evaluation("{\"prompt\": \"a\", \"completion\": \"b\", \"answer\": 12.5}\n",
+                Metric.MATH).getFirst().label()).contains("12.5");
+        assertThat(evaluation("{\"prompt\": \"a\", \"completion\": \"it is 7\", \"answer\": null}\n",
+                Metric.MATH).getFirst().label()).isEmpty();
         assertThat(evaluation("{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"(B)\"}], "
                 + "\"answer\": \"B\"}\n", Metric.MATH).getFirst().label()).contains("B");
     }
@@ -78,7 +83,8 @@ class TrainingDataTest {
     @Test
     void lines_that_a_metric_cannot_judge_are_listed() {
         assertThatThrownBy(() -> evaluation(BOOLQ + "{\"prompt\": \"a\", \"completion\": \"maybe\"}\n", Metric.EXACT_MATCH,
-                Metric.COMMONSENSE)).isInstanceOf(Problem.class).hasMessage("data has 1 faulty line: line 2: metric commonsense: no answer is "
+                Metric.COMMONSENSE)).isInstanceOf(Problem.class).hasMessage("data has 1 faulty line: line 2: metric commonsense: no "
+                + "answer is "
                         + "given, and none is found in the output; it must be true, false, solution1-2, answer1-5, ending1-4 or option1-2");
     }
 

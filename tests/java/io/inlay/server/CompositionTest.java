@@ -13,10 +13,11 @@ class CompositionTest {
     @ParameterizedTest
     @ValueSource(strings = {"0.0", "-1.0", "1.5", "NaN"})
     void a_share_of_the_time_with_which_no_job_could_run_is_refused_at_the_start(String share) {
-        InlayConfig config = new SmallRyeConfigBuilder().withMapping(InlayConfig.class).withDefaultValues(Map.of("inlay.tuning.share", share))
+        InlayConfig config = new SmallRyeConfigBuilder().withMapping(InlayConfig.class).withDefaultValues(Map.of("inlay.tuning.share",
+                share))
                 .build().getConfigMapping(InlayConfig.class);
         assertThatThrownBy(() -> new Composition(config).jobs(null, null, null, null, "test")).isInstanceOf(Problem.class)
-                .hasMessage("inlay.tuning.share is " + share + "; it must be over 0, or jobs would never end while answers are generated, and "
-                        + "at most 1");
+                .hasMessage("inlay.tuning.share is " + share + "; it must be over 0, or jobs would never end while answers are "
+                + "generated, and at most 1");
     }
 }

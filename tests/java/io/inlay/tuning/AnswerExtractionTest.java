@@ -45,7 +45,8 @@ class AnswerExtractionTest {
                 AnswerExtraction.ANSWER, "ARC-Challenge", AnswerExtraction.ANSWER, "hellaswag", AnswerExtraction.ENDING, "winogrande",
                 AnswerExtraction.OPTION);
         for (JsonNode each : golden("words")) {
-            assertThat(rules.get(each.path("data").asText()).in(each.path("text").asText()).orElse("")).as("'%s'", each.path("text").asText())
+            assertThat(rules.get(each.path("data").asText()).in(each.path("text").asText()).orElse("")).as("'%s'",
+                    each.path("text").asText())
                     .isEqualTo(each.path("value").asText());
         }
     }
@@ -57,7 +58,8 @@ class AnswerExtractionTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"true, true|false", "false, true|false", "solution2, solution1|solution2", "answer5, answer1|answer2|answer3|answer4|answer5",
+    @CsvSource({"true, true|false", "false, true|false", "solution2, solution1|solution2",
+            "answer5, answer1|answer2|answer3|answer4|answer5",
             "ending4, ending1|ending2|ending3|ending4", "option1, option1|option2"})
     void a_label_tells_its_rule(String label, String words) {
         assertThat(AnswerExtraction.commonsense(label).orElseThrow().words().pattern()).isEqualTo(words);
@@ -126,7 +128,8 @@ class AnswerExtractionTest {
             for (String line : Files.readAllLines(file)) {
                 String solution = JSON.readTree(line).path("answer").asText();
                 String label = solution.substring(solution.indexOf("####") + 4).replace(",", "").strip();
-                assertThat(Metric.MATH.right(solution, new EvaluationExample(new int[] {1}, solution, Optional.of(label)))).as(line).isTrue();
+                assertThat(Metric.MATH.right(solution, new EvaluationExample(new int[] {1}, solution,
+                        Optional.of(label)))).as(line).isTrue();
             }
         }
     }

@@ -53,7 +53,8 @@ class BlockSelectionTest {
     @Test
     void pools_are_ranked_apart() {
         BlockGrid grid = new BlockGrid(4, List.of(new BlockGrid.Matrix("q", 0, Projection.Q, 4, 8), new BlockGrid.Matrix("up", 0,
-                Projection.UP, 8, 8), new BlockGrid.Matrix("o", 1, Projection.O, 4, 8), new BlockGrid.Matrix("down", 1, Projection.DOWN, 4, 8)));
+                Projection.UP, 8, 8), new BlockGrid.Matrix("o", 1, Projection.O, 4, 8), new BlockGrid.Matrix("down", 1, Projection.DOWN, 4,
+                8)));
         float[] scores = {1, 2, 90, 60, 70, 80, 3, 0, 50, 100};
         assertThat(BlockSelection.pools(grid, scores, 2, 3).blocks()).containsExactly(1, 2, 5, 6, 9);
         assertThat(BlockSelection.pools(grid, scores, 0, 1).blocks()).containsExactly(9);

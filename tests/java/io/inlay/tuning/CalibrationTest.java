@@ -128,7 +128,8 @@ class CalibrationTest {
                 new TuningExample(new int[] {1, 2}, 1));
         TuningParameters parameters = TuningParameters.of(Smt.of(0.02)).batchSize(2).epochs(4).build();
         RunCost cost = new Calibration(model, free(1L << 40)).measure(TuningPlan.of(model.config(), parameters, 3), examples,
-                examples.subList(0, 1), Optional.of(new Evaluation(model, List.of(new EvaluationExample(new int[] {1}, "x", Optional.empty())),
+                examples.subList(0, 1), Optional.of(new Evaluation(model, List.of(new EvaluationExample(new int[] {1}, "x",
+                Optional.empty())),
                         Evaluation.Settings.of(Metric.EXACT_MATCH))));
         assertThat(cost.data().examples()).isEqualTo(3);
         assertThat(cost.data().validationExamples()).isEqualTo(1);
@@ -160,9 +161,10 @@ class CalibrationTest {
         List<TuningExample> examples = examples(4, 20, 40);
         TuningPlan plan = TuningPlan.of(model.config(), TuningParameters.of(new FullFineTuning()).build(), 4);
         assertThatThrownBy(() -> new Calibration(model, free(1000)).measure(plan, examples, List.of(), Optional.empty()))
-                .isInstanceOfSatisfying(Problem.class, problem -> assertThat(problem.code()).isEqualTo(Problem.Code.INVALID_HYPERPARAMETERS))
-                .hasMessage(String.format("the job would train %,d parameters, which take %,d bytes with gradients, masters and moments, and "
-                        + "1,000 are free; lower the budget or free memory", model.parameterCount(), 18 * model.parameterCount()));
+                .isInstanceOfSatisfying(Problem.class,
+                problem -> assertThat(problem.code()).isEqualTo(Problem.Code.INVALID_HYPERPARAMETERS))
+                .hasMessage(String.format("the job would train %,d parameters, which take %,d bytes with gradients, masters and moments, "
+                + "and 1,000 are free; lower the budget or free memory", model.parameterCount(), 18 * model.parameterCount()));
     }
 
     @Test

@@ -50,7 +50,8 @@ class EvaluationTest {
         model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), golden.folder(), ModelOptions.of(DType.FP32));
         prompt = golden.ints("prompt");
         int[] tokens = golden.ints("greedy");
-        int end = IntStream.range(0, tokens.length).filter(i -> model.tokenizer().eos().contains(tokens[i])).findFirst().orElse(tokens.length);
+        int end = IntStream.range(0,
+                tokens.length).filter(i -> model.tokenizer().eos().contains(tokens[i])).findFirst().orElse(tokens.length);
         greedy = Arrays.copyOf(tokens, end);
     }
 
@@ -62,7 +63,8 @@ class EvaluationTest {
     @Test
     void answers_are_the_greedy_ones_of_transformers() {
         String text = model.tokenizer().decode(greedy);
-        MetricReport report = base(List.of(example("  " + text + "\n"), example(text + "x")), new Settings(Set.of(Metric.EXACT_MATCH), 9, 64));
+        MetricReport report = base(List.of(example("  " + text + "\n"), example(text + "x")), new Settings(Set.of(Metric.EXACT_MATCH), 9,
+                64));
         assertThat(report.shares()).isEqualTo(Map.of(Metric.EXACT_MATCH, 0.5));
         assertThat(report.examples()).isEqualTo(2);
         assertThat(report.tokens()).isEqualTo(2L * greedy.length);
@@ -164,13 +166,16 @@ class EvaluationTest {
 
     @Test
     void what_cannot_be_measured_is_refused() {
-        refused(() -> new Evaluation(model, List.of(), Settings.of(Metric.MATH)), "there is no example to evaluate with; give at least one");
-        refused(() -> new Evaluation(model, List.of(example("none")), Settings.of(Metric.MATH)), "an evaluation example cannot be judged by "
+        refused(() -> new Evaluation(model, List.of(), Settings.of(Metric.MATH)),
+                "there is no example to evaluate with; give at least one");
+        refused(() -> new Evaluation(model, List.of(example("none")), Settings.of(Metric.MATH)),
+                "an evaluation example cannot be judged by "
                 + "metric math: no answer is given, and none is found in the output; it must be a number, or a letter A to E");
         refused(() -> new Evaluation(model, List.of(new EvaluationExample(prompt, "x", Optional.of("maybe"))),
-                Settings.of(Metric.COMMONSENSE)), "an evaluation example cannot be judged by metric commonsense: answer is 'maybe'; it must be "
-                + "true, false, solution1-2, answer1-5, ending1-4 or option1-2");
-        refused(() -> new Settings(Set.of(), 1, 1), "metrics is empty; name at least one of exact_match, commonsense, math, or leave it out");
+                Settings.of(Metric.COMMONSENSE)), "an evaluation example cannot be judged by metric commonsense: answer is 'maybe'; it "
+                + "must be true, false, solution1-2, answer1-5, ending1-4 or option1-2");
+        refused(() -> new Settings(Set.of(), 1, 1), "metrics is empty; name at least one of exact_match, commonsense, math, or leave it "
+                + "out");
         refused(() -> new Settings(Set.of(Metric.MATH), 0, 1), "metric_examples is 0; it must be 1 to 1000000");
         refused(() -> new Settings(Set.of(Metric.MATH), 1, 0), "metric_max_tokens is 0; it must be 1 to 1000000");
     }

@@ -142,7 +142,8 @@ class TuningPlanTest {
     @Test
     void pools_get_their_shares_of_the_budgets_blocks() throws IOException {
         Strategy.Pools pools = Strategy.Pools.of(0.25, 0.75);
-        int count = TuningPlan.of(small(), parameters(pools(0.05, pools, EnumSet.allOf(Projection.class))), 10).blocks().orElseThrow().count();
+        int count = TuningPlan.of(small(), parameters(pools(0.05, pools, EnumSet.allOf(Projection.class))),
+                10).blocks().orElseThrow().count();
         assertThat(count).isEqualTo(92);
         assertThat(pools.attentionBlocks(count)).isEqualTo(23);
         assertThat(new Strategy.Pools(0.5).attentionBlocks(863)).isEqualTo(432);
@@ -153,7 +154,8 @@ class TuningPlanTest {
     void a_pool_whose_share_buys_more_blocks_than_its_targets_have_is_refused_with_the_numbers() throws IOException {
         refused(small(), pools(0.05, new Strategy.Pools(1), EnumSet.of(Projection.K, Projection.UP)), "attention_share buys 92 blocks of "
                 + "edge 16, but the targets among q, k, v or o have 64 in all; lower it or the budget, or name more of them in targets");
-        refused(small(), pools(0.05, new Strategy.Pools(0.5), TuningMethod.ATTENTION), "mlp_share buys 46 blocks of edge 16, but the targets "
+        refused(small(), pools(0.05, new Strategy.Pools(0.5), TuningMethod.ATTENTION),
+                "mlp_share buys 46 blocks of edge 16, but the targets "
                 + "among gate, up or down have 0 in all; lower it or the budget, or name more of them in targets");
     }
 

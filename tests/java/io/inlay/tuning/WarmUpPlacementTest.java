@@ -26,7 +26,8 @@ class WarmUpPlacementTest {
     void sums_go_to_the_device_that_has_room_for_them_in_three_quarters_of_what_is_free() {
         long enough = Math.ceilDiv(NEEDED * 4, 3);
         assertThat(choose(GPU, free(enough, 0))).isEqualTo(new WarmUpPlacement(WarmUpMemory.DEVICE, NEEDED, OptionalLong.of(enough)));
-        assertThat(choose(GPU, free(enough - 1, enough))).isEqualTo(new WarmUpPlacement(WarmUpMemory.HOST, NEEDED, OptionalLong.of(enough)));
+        assertThat(choose(GPU, free(enough - 1, enough))).isEqualTo(new WarmUpPlacement(WarmUpMemory.HOST, NEEDED,
+                OptionalLong.of(enough)));
     }
 
     @Test
@@ -38,9 +39,9 @@ class WarmUpPlacementTest {
 
     @Test
     void what_fits_nowhere_is_refused_with_the_numbers() {
-        refused(() -> choose(GPU, free(1000, 1_398_000)), "warm_up_memory is auto, and score mean_abs_sum needs 1,048,592 bytes for sums of "
-                + "gradients; free are 1,000 on cuda:0 and 1,398,000 on the host, of which sums may take three quarters; name fewer targets, "
-                + "free memory, or set score to abs_mean_sum, which needs no sums");
+        refused(() -> choose(GPU, free(1000, 1_398_000)), "warm_up_memory is auto, and score mean_abs_sum needs 1,048,592 bytes for sums "
+                + "of gradients; free are 1,000 on cuda:0 and 1,398,000 on the host, of which sums may take three quarters; name fewer "
+                + "targets, free memory, or set score to abs_mean_sum, which needs no sums");
     }
 
     @Test
@@ -57,7 +58,8 @@ class WarmUpPlacementTest {
         assertThat(WarmUpPlacement.choose(stream, GRID, false, GPU, free(0, 0)))
                 .isEqualTo(new WarmUpPlacement(WarmUpMemory.STREAM, 16, OptionalLong.empty()));
         refused(() -> WarmUpPlacement.choose(stream, GRID, true, GPU, free(1 << 30, 1 << 30)), "warm_up_memory is stream, and score "
-                + "mean_abs_per_step needs the whole gradient of a step, but a warm-up step's batch has more tokens than micro_batch_tokens "
+                + "mean_abs_per_step needs the whole gradient of a step, but a warm-up step's batch has more tokens than "
+                + "micro_batch_tokens "
                 + "and comes in parts; raise micro_batch_tokens, lower batch_size, or set warm_up_memory to auto, device or host");
         assertThat(WarmUpPlacement.choose(smt(Score.ABS_MEAN_SUM, WarmUpMemory.STREAM), GRID, true, GPU, free(0, 0)).memory())
                 .isEqualTo(WarmUpMemory.STREAM);

@@ -45,8 +45,8 @@ final class DryRun {
         return JsonNodeFactory.instance.objectNode().put("seconds", seconds(time.total())).put("warm_up_seconds", seconds(time.warmUp()))
                 .put("training_seconds", seconds(time.training())).put("validation_seconds", seconds(time.validation()))
                 .put("metric_seconds", seconds(time.metrics()))
-                .put("measured", String.format(Locale.ROOT, "by %d passes in %.1f s, of up to %d tokens with blocks drawn at random, beside "
-                        + "whatever else the server was doing", time.passes(), seconds(time.spent()), time.measuredTokens()));
+                .put("measured", String.format(Locale.ROOT, "by %d passes in %.1f s, of up to %d tokens with blocks drawn at random, "
+                        + "beside whatever else the server was doing", time.passes(), seconds(time.spent()), time.measuredTokens()));
     }
 
     private static double seconds(Duration duration) {

@@ -86,7 +86,8 @@ final class JobEvents implements TuningListener {
             data.put(metric.wire(), share);
             told.add(String.format(Locale.ROOT, "%s %.3f", metric.wire(), share));
         });
-        jobs.event(run, "metrics", "Step " + report.step() + ": " + String.join(", ", told) + " of " + report.examples() + " examples", data);
+        jobs.event(run, "metrics", "Step " + report.step() + ": " + String.join(", ", told) + " of " + report.examples() + " examples",
+                data);
     }
 
     private static ObjectNode figures(String phase, int step, int steps) {

@@ -185,7 +185,8 @@ final class JobRunner {
     private Optional<Evaluation> evaluation(TuningJob job, LlamaModel model) {
         return MetricHyperparameters.parse(job.request().hyperparameters()).map(settings -> {
             TrainingFile file = file(job, job.request().validationFile().orElseThrow());
-            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()), settings);
+            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()),
+                    settings);
         });
     }
 

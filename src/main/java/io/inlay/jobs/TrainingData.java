@@ -28,10 +28,11 @@ import java.util.Set;
  * <li>instruction, {@code {"instruction": ..., "input": ..., "output": ...}} (input may be empty or absent): put into the Alpaca prompt,
  * loss on the output.
  * </ul>
- * A line may also have the {@code answer} itself, apart from the text that gives it (as LLM-Adapters' records do), for metrics. Their prompt
- * is Alpaca's too, but for spaces: theirs indents every line by 16, and puts two behind the first sentence in training and one in evaluation;
- * here it is Alpaca's own, the same when trained and when asked.
- * The prompt begins with the tokenizer's special tokens, the answer ends with the end token, and the two are tokenized apart, as they
+ * For metrics a line may also have the {@code answer} itself beside the text that gives it, as LLM-Adapters' records do. Their prompt is
+ * Alpaca's too, but for white space: they indent its lines by 16 spaces and end its first line with two in training and one in evaluation.
+ * Here it is Alpaca's own, the same when trained and when asked.
+ *
+ * <p>The prompt begins with the tokenizer's special tokens, the answer ends with the end token, and the two are tokenized apart, as they
  * are when the tuned model is asked.
  */
 public final class TrainingData {

@@ -157,8 +157,8 @@ public final class TuningJobs implements AutoCloseable {
         TuningParameters parameters = Hyperparameters.parse(request.hyperparameters(), defaults);
         Optional<Evaluation.Settings> metrics = MetricHyperparameters.parse(request.hyperparameters());
         if (metrics.isPresent() && request.validationFile().isEmpty()) {
-            throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "metrics are measured on the validation file, and none is given; name one "
-                    + "in validation_file, or leave metrics out");
+            throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "metrics are measured on the validation file, and none is given; "
+                    + "name one in validation_file, or leave metrics out");
         }
         List<TuningExample> training = examples(model, tenant, request.trainingFile());
         List<TuningExample> validation = request.validationFile().map(file -> examples(model, tenant, file)).orElse(List.of());
@@ -174,7 +174,8 @@ public final class TuningJobs implements AutoCloseable {
         }
         Optional<Evaluation> evaluation = metrics.map(settings -> {
             TrainingFile file = file(tenant, request.validationFile().orElseThrow());
-            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()), settings);
+            return new Evaluation(model, new TrainingData(model).evaluation(file.name(), files.content(file), settings.metrics()),
+                    settings);
         });
         JobRequest resolved = new JobRequest(request.base(), request.task(), request.trainingFile(), request.validationFile(),
                 MetricHyperparameters.describe(metrics, Hyperparameters.describe(parameters)));

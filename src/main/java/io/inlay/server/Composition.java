@@ -166,7 +166,8 @@ public class Composition {
             @ConfigProperty(name = "quarkus.application.version", defaultValue = "unknown") String version) {
         double share = config.tuning().share();
         if (!(share > 0 && share <= 1)) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.tuning.share is " + share + "; it must be over 0, or jobs would never end "
+            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.tuning.share is " + share
+                    + "; it must be over 0, or jobs would never end "
                     + "while answers are generated, and at most 1");
         }
         return new TuningJobs(source, files, deltas, catalog::base, config.tuning().workers(), defaults(),

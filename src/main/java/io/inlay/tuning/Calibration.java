@@ -24,15 +24,17 @@ import java.util.OptionalLong;
 import java.util.function.Consumer;
 
 /**
- * Finds out what a run will cost by doing a little of it: real passes forward and backward of a typical and of the largest part of a
- * batch, steps of the optimizer, a few tokens of generation. Blocks are drawn at random, as many as will be selected; the warm-up's passes
- * are made with the score that needs no memory. Nothing of it is kept. A part that would take too long is cut, and time and memory are
- * drawn out along the line through the two sizes.
+ * Finds out what a run will cost by doing a little of it: real passes forward and backward of the largest part of a batch and of pieces of
+ * it, steps of the optimizer, a few tokens of generation. Blocks are drawn at random, as many as will be selected; the warm-up's passes
+ * are made with the score that needs no memory. Nothing of it is kept. Where the largest part would take too long, time and memory are
+ * drawn out along the line through the two largest pieces.
  */
 public final class Calibration {
 
-    /** About how long the passes of one kind may take in all. */
-    private static final double SECONDS_A_KIND = 1.0;
+    /** A size that takes longer than this is not doubled. */
+    private static final double GROW_BELOW_SECONDS = 0.4;
+    /** Repetitions are made until one size has taken so long. */
+    private static final double REPEAT_BELOW_SECONDS = 0.5;
     private static final int PASSES = 3;
     private static final int FIRST_TOKENS = 64;
     /** Sizes closer than this tell nothing of how cost grows. */
@@ -125,8 +127,8 @@ public final class Calibration {
         long needed = plan.trainedParameters() * (model.dtype().bytes() + 16L);
         OptionalLong there = free.on(model.device());
         if (there.isPresent() && needed > there.getAsLong()) {
-            throw Hyperparameter.refused(String.format(Locale.ROOT, "the job would train %,d parameters, which take %,d bytes with gradients, "
-                    + "masters and moments, and %,d are free; lower the budget or free memory", plan.trainedParameters(), needed,
+            throw Hyperparameter.refused(String.format(Locale.ROOT, "the job would train %,d parameters, which take %,d bytes with "
+                    + "gradients, masters and moments, and %,d are free; lower the budget or free memory", plan.trainedParameters(), needed,
                     there.getAsLong()));
         }
     }
@@ -167,21 +169,33 @@ public final class Calibration {
         }
     }
 
-    /** Times passes of two sizes, and sees what scratch memory they take. */
+    /** What a pass of a size took, and the scratch memory after it. */
+    private record Sample(int tokens, double seconds, long bytes) {
+    }
+
+    /** Passes of growing size, until the largest part has been passed or one took long; the last two sizes tell how cost grows. */
     private Passes passes(LlamaTraining training, Consumer<PackedBatch> pass, PartSizes parts) {
-        PackedBatch first = PartSizes.cut(parts.typical(), FIRST_TOKENS);
-        double rate = median(() -> pass.accept(first)) / first.tokens().length;
-        int affordable = (int) Math.clamp((long) (SECONDS_A_KIND / PASSES / rate), first.tokens().length, parts.largest().tokens().length);
-        PackedBatch small = PartSizes.cut(parts.typical(), Math.max(first.tokens().length, affordable / 2));
-        double ofSmall = median(() -> pass.accept(small));
-        long bytesOfSmall = training.workspaceBytes() - logitBytes(small);
-        PackedBatch large = PartSizes.cut(parts.largest(), affordable);
-        double ofLarge = median(() -> pass.accept(large));
-        long bytesOfLarge = training.workspaceBytes() - logitBytes(large);
-        measuredTokens = large.tokens().length;
-        Line seconds = Line.through(small.tokens().length, ofSmall, large.tokens().length, ofLarge);
-        Line bytes = Line.through(small.tokens().length, bytesOfSmall, large.tokens().length, bytesOfLarge);
-        return new Passes(seconds, (long) bytes.at(1, parts.largest().tokens().length));
+        int largest = parts.largest().tokens().length;
+        int limit = Math.min(FIRST_TOKENS, largest);
+        Sample last = sample(training, pass, PartSizes.cut(parts.largest(), limit));
+        Sample before = last;
+        while (limit < largest && last.seconds() < GROW_BELOW_SECONDS) {
+            limit = Math.min(2 * limit, largest);
+            PackedBatch part = PartSizes.cut(parts.largest(), limit);
+            if (part.tokens().length > last.tokens()) {
+                before = last;
+                last = sample(training, pass, part);
+            }
+        }
+        measuredTokens = last.tokens();
+        Line seconds = Line.through(before.tokens(), before.seconds(), last.tokens(), last.seconds());
+        Line bytes = Line.through(before.tokens(), before.bytes(), last.tokens(), last.bytes());
+        return new Passes(seconds, (long) bytes.at(1, largest));
+    }
+
+    private Sample sample(LlamaTraining training, Consumer<PackedBatch> pass, PackedBatch part) {
+        double seconds = median(() -> pass.accept(part));
+        return new Sample(part.tokens().length, seconds, training.workspaceBytes() - logitBytes(part));
     }
 
     /** The median of some runs after one that is not counted, fewer when they take long. */
@@ -194,7 +208,7 @@ public final class Calibration {
             work.run();
             times.add((System.nanoTime() - start) / 1e9);
             passes++;
-        } while (times.size() < PASSES && System.nanoTime() - began < SECONDS_A_KIND * 1e9);
+        } while (times.size() < PASSES && System.nanoTime() - began < REPEAT_BELOW_SECONDS * 1e9);
         return times.stream().sorted().toList().get(times.size() / 2);
     }
 

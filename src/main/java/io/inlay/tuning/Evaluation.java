@@ -146,7 +146,8 @@ public final class Evaluation {
                     throw new Problem(Problem.Code.CANCELLED, "the evaluation was cancelled at example " + (number + 1) + " of "
                             + examples.size());
                 }
-                float[] logits = count == 0 ? inference.prefill(prompt, cache, overlay) : inference.decode(answer[count - 1], cache, overlay);
+                float[] logits = count == 0 ? inference.prefill(prompt, cache, overlay) : inference.decode(answer[count - 1], cache,
+                        overlay);
                 int next = largest(logits);
                 if (model.tokenizer().eos().contains(next)) {
                     return Arrays.copyOf(answer, count);

@@ -40,7 +40,8 @@ public enum Metric {
         if (label(example).isPresent()) {
             return Optional.empty();
         }
-        String said = example.label().map(label -> "answer is '" + label + "'").orElse("no answer is given, and none is found in the output");
+        String said = example.label().map(label -> "answer is '" + label + "'")
+                .orElse("no answer is given, and none is found in the output");
         return Optional.of("metric " + wire() + ": " + said + "; it must be " + switch (this) {
             case EXACT_MATCH -> throw new AssertionError("any text can be matched");
             case COMMONSENSE -> "true, false, solution1-2, answer1-5, ending1-4 or option1-2";

@@ -1,29 +1,29 @@
 package io.inlay.tuning;
 
 import io.inlay.model.PackedBatch;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
-import java.util.List;
 
 /**
  * The parts in which an epoch's batches go through the model.
  *
  * @param count of parts in the epoch
  * @param tokens of all parts
- * @param typical the part of median size
  * @param largest the part with the most tokens
  */
-record PartSizes(int count, long tokens, PackedBatch typical, PackedBatch largest) {
+record PartSizes(int count, long tokens, PackedBatch largest) {
 
     static PartSizes of(BatchOrder order, int microBatchTokens) {
-        List<PackedBatch> parts = new ArrayList<>();
+        int count = 0;
+        long tokens = 0;
+        PackedBatch largest = null;
         for (int step = 0; step < order.stepsPerEpoch(); step++) {
-            parts.addAll(Packing.split(Packing.pack(order.batch(step)), microBatchTokens));
+            for (PackedBatch part : Packing.split(Packing.pack(order.batch(step)), microBatchTokens)) {
+                count++;
+                tokens += part.tokens().length;
+                largest = largest == null || part.tokens().length > largest.tokens().length ? part : largest;
+            }
         }
-        parts.sort(Comparator.comparingInt(part -> part.tokens().length));
-        return new PartSizes(parts.size(), parts.stream().mapToLong(part -> part.tokens().length).sum(), parts.get(parts.size() / 2),
-                parts.getLast());
+        return new PartSizes(count, tokens, largest);
     }
 
     /**

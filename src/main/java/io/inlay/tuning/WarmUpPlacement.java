@@ -49,7 +49,8 @@ public record WarmUpPlacement(WarmUpMemory memory, long bytes, OptionalLong free
         if (!device.isCpu() && (onHost.isEmpty() || hasRoom(onHost, bytes))) {
             return new WarmUpPlacement(WarmUpMemory.HOST, bytes, onHost);
         }
-        throw Hyperparameter.refused(String.format(Locale.ROOT, "warm_up_memory is auto, and score %s needs %,d bytes for sums of gradients; "
+        throw Hyperparameter.refused(String.format(Locale.ROOT, "warm_up_memory is auto, and score %s needs %,d bytes for sums of "
+                + "gradients; "
                 + "free are %s, of which sums may take three quarters; name fewer targets, free memory, or set score to abs_mean_sum, "
                 + "which needs no sums", wire(method.score()), bytes, told(device, onDevice, onHost)));
     }
