@@ -94,7 +94,25 @@ def linear():
     put("linear", x=x, w=w, y=F.linear(x, w))
 
 
-for make in (rms_norm, rope, swiglu, cross_entropy, adamw, decode_attention, embedding, linear):
+def causal_attention():
+    lengths, heads, groups, d = (5, 1, 7), 6, 2, 16
+    n = sum(lengths)
+    q, k, v, grad = leaf(n, heads, d), leaf(n, groups, d), leaf(n, groups, d), torch.randn(n, heads, d).float().double()
+    starts = torch.tensor([sum(lengths[:s]) for s in range(len(lengths) + 1)], dtype=torch.int32)
+    outs, sums = [], []
+    for s, length in enumerate(lengths):
+        rows = slice(int(starts[s]), int(starts[s]) + length)
+        by_head = [x[rows].transpose(0, 1)[None] for x in (q, k, v)]
+        outs.append(F.scaled_dot_product_attention(*by_head, is_causal=True, scale=1 / math.sqrt(d), enable_gqa=True)[0].transpose(0, 1))
+        scores = torch.einsum("ihd,jhd->hij", q[rows], k[rows].repeat_interleave(heads // groups, 1)) / math.sqrt(d)
+        sums.append(torch.logsumexp(scores.masked_fill(torch.ones(length, length).triu(1).bool(), -math.inf), -1))
+    out = torch.cat(outs)
+    out.backward(grad)
+    put("causalAttention", q=q, k=k, v=v, starts=starts, out=out, logSumExp=torch.cat(sums, 1), gradOut=grad, gradQ=q.grad, gradK=k.grad,
+        gradV=v.grad)
+
+
+for make in (rms_norm, rope, swiglu, cross_entropy, adamw, decode_attention, embedding, linear, causal_attention):
     make()
 golden["versions"] = {"torch": torch.__version__, "seed": 20}
 Path(__file__).with_name("kernels.json").write_text(json.dumps(golden) + "\n")

@@ -323,6 +323,49 @@ class KernelsContractTest {
     }
 
     @Test
+    void causal_attention_of_packed_sequences() {
+        contract(2e-5, 2e-5, (k, s) -> {
+            Sequences given = Sequences.of(s);
+            Tensor out = s.empty(given.q.sizes());
+            Tensor sums = s.coin() ? null : s.scope().empty(DType.FP32, Device.CPU, given.q.size(1), given.q.size(0));
+            k.causalAttention(given.q, given.k, given.v, given.starts, 0.3f, out, sums);
+            return present(out, sums);
+        });
+    }
+
+    @Test
+    void causal_attention_backward() {
+        contract(1e-4, 1e-4, (k, s) -> {
+            Sequences given = Sequences.of(s);
+            Tensor out = s.empty(given.q.sizes());
+            Tensor sums = s.scope().empty(DType.FP32, Device.CPU, given.q.size(1), given.q.size(0));
+            reference.causalAttention(given.q, given.k, given.v, given.starts, 0.3f, out, sums);
+            Tensor gradQ = s.empty(given.q.sizes());
+            Tensor gradK = s.empty(given.k.sizes());
+            Tensor gradV = s.empty(given.k.sizes());
+            k.causalAttentionBackward(s.finite(given.q.sizes()), given.q, given.k, given.v, out, sums, given.starts, 0.3f, gradQ, gradK, gradV);
+            return List.of(gradQ, gradK, gradV);
+        });
+    }
+
+    /** Heads and packed sequences of any shape, one of them empty now and then, values finite. */
+    private record Sequences(Tensor q, Tensor k, Tensor v, Tensor starts) {
+
+        static Sequences of(Samples s) {
+            int groups = s.between(1, 3);
+            int d = s.between(1, 140);
+            int[] starts = new int[s.between(1, 4) + 1];
+            for (int i = 1; i < starts.length; i++) {
+                starts[i] = starts[i - 1] + s.between(i == 1 ? 1 : 0, 150);
+            }
+            int tokens = starts[starts.length - 1];
+            Tensor q = s.finite(tokens, (long) groups * s.between(1, 3), d);
+            return new Sequences(q, s.finite(tokens, groups, d), s.finite(tokens, groups, d),
+                    s.scope().of(Device.CPU, starts, starts.length));
+        }
+    }
+
+    @Test
     void group_sum() {
         contract(1e-6, 1e-6, (k, s) -> {
             Tensor x = s.normal(s.between(1, 3), s.between(1, 5), s.rows(), s.width());

@@ -82,6 +82,17 @@ final class Samples implements AutoCloseable {
         return normal(dtype, 1, sizes);
     }
 
+    /** Normal values that are finite whatever the share, with rows apart when this sample is strided. */
+    Tensor finite(long... sizes) {
+        Tensor result = empty(sizes);
+        float[] values = new float[Math.toIntExact(result.elements())];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        torch.copy(result, scope.of(Device.CPU, values, sizes));
+        return result;
+    }
+
     /** Finite values whatever the share. */
     Tensor dense(DType type, float[] values, long... sizes) {
         return scope.copyTo(scope.of(Device.CPU, values, sizes), type, Device.CPU);

@@ -133,6 +133,26 @@ class ScalarKernelsGoldenTest {
     }
 
     @Test
+    void attention_of_packed_sequences_and_its_gradients() {
+        Tensor q = given("causalAttention", "q");
+        Tensor k = given("causalAttention", "k");
+        Tensor v = given("causalAttention", "v");
+        Tensor starts = integers("causalAttention", "starts");
+        Tensor out = like(q);
+        Tensor sums = like(given("causalAttention", "logSumExp"));
+        kernels.causalAttention(q, k, v, starts, 0.25f, out, sums);
+        expect(out, "causalAttention", "out");
+        expect(sums, "causalAttention", "logSumExp");
+        Tensor gradQ = like(q);
+        Tensor gradK = like(k);
+        Tensor gradV = like(v);
+        kernels.causalAttentionBackward(given("causalAttention", "gradOut"), q, k, v, out, sums, starts, 0.25f, gradQ, gradK, gradV);
+        expect(gradQ, "causalAttention", "gradQ");
+        expect(gradK, "causalAttention", "gradK");
+        expect(gradV, "causalAttention", "gradV");
+    }
+
+    @Test
     void embedding_and_its_gradient() {
         Tensor out = scope.empty(DType.FP32, Device.CPU, 4, 20);
         Tensor table = given("embed", "table");

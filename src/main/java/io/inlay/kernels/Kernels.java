@@ -116,4 +116,20 @@ public interface Kernels {
 
     /** {@code out[t, g] = sum_r x[g, r, t]}: x [G, R, T, D], out [T, G, D], both with dense rows. The backward of grouped heads. */
     void groupSum(Tensor x, Tensor out);
+
+    // ---- attention of whole sequences that lie one after another ----
+
+    /**
+     * Causal softmax attention, each sequence for itself: q, out [N, Q, D], k and v [N, G, D], starts int32 [sequences + 1] from 0 to N,
+     * logSumExp fp32 [Q, N] (of the scaled scores) or null; query head h reads key/value head h / (Q / G). What is not finite in a
+     * sequence may spoil all of that sequence.
+     */
+    void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp);
+
+    /**
+     * Its gradients, which are set, not added to: gradOut, gradQ [N, Q, D], gradK, gradV [N, G, D]; out and logSumExp are what the forward
+     * pass gave.
+     */
+    void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts, float scale,
+            Tensor gradQ, Tensor gradK, Tensor gradV);
 }

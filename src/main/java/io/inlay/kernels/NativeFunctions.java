@@ -14,7 +14,8 @@ import java.lang.invoke.MethodHandle;
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
         MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle groupSum,
-        MethodHandle linear, MethodHandle assemble, MethodHandle decodeAttention) {
+        MethodHandle linear, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle causalAttention,
+        MethodHandle causalAttentionBackward) {
 
     static NativeFunctions bind(SymbolLookup symbols) {
         return new NativeFunctions(
@@ -34,7 +35,9 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, null, "inlay_group_sum", "plllplllllli"),
                 handle(symbols, null, "inlay_linear", "plplplpllllii"),
                 handle(symbols, null, "inlay_assemble", "plplpllli"),
-                handle(symbols, null, "inlay_decode_attention", "plpllpllplllllfi"));
+                handle(symbols, null, "inlay_decode_attention", "plpllpllplllllfi"),
+                handle(symbols, null, "inlay_causal_attention", "pllpllpllplfpllplllli"),
+                handle(symbols, null, "inlay_causal_attention_backward", "ppppppplfppppllll" + "i"));
     }
 
     private static MethodHandle handle(SymbolLookup symbols, MemoryLayout result, String name, String arguments) {

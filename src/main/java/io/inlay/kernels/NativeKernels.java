@@ -5,7 +5,9 @@ import static java.lang.foreign.MemorySegment.NULL;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Tensor;
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
 /**
@@ -242,6 +244,37 @@ public final class NativeKernels implements Kernels {
             f.invokeExact(x.segment(), x.stride(0), x.stride(1), x.stride(2), out.segment(), out.stride(0), out.stride(1),
                     x.size(0), x.size(1), x.size(2), x.size(3), type(x));
         });
+    }
+
+    @Override
+    public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
+        Operands.causalAttention(q, k, v, starts, out, logSumExp);
+        MethodHandle f = functions.causalAttention();
+        call(() -> {
+            f.invokeExact(q.segment(), q.stride(0), q.stride(1), k.segment(), k.stride(0), k.stride(1), v.segment(), v.stride(0), v.stride(1),
+                    starts.segment(), starts.size(0) - 1, scale, out.segment(), out.stride(0), out.stride(1), segment(logSumExp), q.size(0),
+                    q.size(1), k.size(1), q.size(2), type(q));
+        });
+    }
+
+    @Override
+    public void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts,
+            float scale, Tensor gradQ, Tensor gradK, Tensor gradV) {
+        Operands.causalAttentionBackward(gradOut, q, k, v, out, logSumExp, starts, gradQ, gradK, gradV);
+        MethodHandle f = functions.causalAttentionBackward();
+        Tensor[] strided = {q, k, v, out, gradOut, gradQ, gradK, gradV};
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment strides = arena.allocate(ValueLayout.JAVA_LONG, 2L * strided.length);
+            for (int i = 0; i < strided.length; i++) {
+                strides.setAtIndex(ValueLayout.JAVA_LONG, 2L * i, strided[i].stride(0));
+                strides.setAtIndex(ValueLayout.JAVA_LONG, 2L * i + 1, strided[i].stride(1));
+            }
+            call(() -> {
+                f.invokeExact(gradOut.segment(), q.segment(), k.segment(), v.segment(), out.segment(), logSumExp.segment(), starts.segment(),
+                        starts.size(0) - 1, scale, gradQ.segment(), gradK.segment(), gradV.segment(), strides, q.size(0), q.size(1),
+                        k.size(1), q.size(2), type(q));
+            });
+        }
     }
 
     // ---- calling ----

@@ -153,7 +153,43 @@ final class Operands {
                 .require(out.size(0) == x.size(2) && out.size(1) == x.size(0) && out.size(2) == x.size(3), "x [G, R, T, D], out [T, G, D]");
     }
 
+    static void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, Tensor out, Tensor logSumExp) {
+        Operands operands = new Operands("causalAttention", "q k v starts out logSumExp", q, k, v, starts, out, logSumExp)
+                .attention(q, k, v, starts).alike(q, out).written(out);
+        if (logSumExp != null) {
+            operands.sums(logSumExp, q).written(logSumExp);
+        }
+    }
+
+    static void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts,
+            Tensor gradQ, Tensor gradK, Tensor gradV) {
+        new Operands("causalAttentionBackward", "gradOut q k v out logSumExp starts gradQ gradK gradV", gradOut, q, k, v, out, logSumExp,
+                starts, gradQ, gradK, gradV)
+                .attention(q, k, v, starts).alike(q, out).alike(q, gradOut).alike(q, gradQ).alike(k, gradK).alike(k, gradV)
+                .written(gradQ).written(gradK).written(gradV).sums(logSumExp, q);
+    }
+
     // ---- the rules ----
+
+    private Operands attention(Tensor q, Tensor k, Tensor v, Tensor starts) {
+        floating(q, 3).floating(k, 3).alike(k, v);
+        require(k.dtype() == q.dtype() && k.size(0) == q.size(0) && k.size(2) == q.size(2), "q [N, Q, D], k and v [N, G, D] of one type");
+        require(k.size(1) > 0 && q.size(1) % k.size(1) == 0, "Q must be a multiple of G");
+        indices(starts, starts == null ? 0 : starts.elements(), q.size(0) + 1, "starts");
+        MemorySegment memory = starts.segment();
+        long last = starts.size(0) - 1;
+        require(last >= 0 && memory.get(JAVA_INT_UNALIGNED, 0) == 0 && memory.get(JAVA_INT_UNALIGNED, 4 * last) == q.size(0),
+                "starts must go from 0 to N");
+        for (long s = 0; s < last; s++) {
+            require(memory.get(JAVA_INT_UNALIGNED, 4 * s) <= memory.get(JAVA_INT_UNALIGNED, 4 * (s + 1)), "starts must ascend");
+        }
+        return this;
+    }
+
+    private Operands sums(Tensor logSumExp, Tensor q) {
+        return single(logSumExp, 2).require(logSumExp.contiguous() && logSumExp.size(0) == q.size(1) && logSumExp.size(1) == q.size(0),
+                "logSumExp must be fp32 [Q, N], contiguous");
+    }
 
     private Operands require(boolean holds, String rule) {
         if (holds) {

@@ -2,6 +2,7 @@ package io.inlay.kernels;
 
 import io.inlay.tensor.Profile;
 import io.inlay.tensor.Tensor;
+import java.lang.foreign.ValueLayout;
 
 /** Kernels that write the time of every call into a {@link Profile} and leave the work to others. */
 public final class ProfiledKernels implements Kernels {
@@ -151,5 +152,31 @@ public final class ProfiledKernels implements Kernels {
         long start = System.nanoTime();
         kernels.groupSum(x, out);
         profile.add("group sum", start, 0, x, out);
+    }
+
+    @Override
+    public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
+        long start = System.nanoTime();
+        kernels.causalAttention(q, k, v, starts, scale, out, logSumExp);
+        profile.add("causal attention", start, 2 * pairs(starts) * q.size(1) * q.size(2) * 2, q, k, v, out, logSumExp);
+    }
+
+    @Override
+    public void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts,
+            float scale, Tensor gradQ, Tensor gradK, Tensor gradV) {
+        long start = System.nanoTime();
+        kernels.causalAttentionBackward(gradOut, q, k, v, out, logSumExp, starts, scale, gradQ, gradK, gradV);
+        profile.add("causal attention backward", start, 2 * pairs(starts) * q.size(1) * q.size(2) * 5, gradOut, q, k, v, out, logSumExp,
+                gradQ, gradK, gradV);
+    }
+
+    /** Pairs of a query and a key that it sees, in one head. */
+    private static long pairs(Tensor starts) {
+        long pairs = 0;
+        for (long s = 0; s + 1 < starts.size(0); s++) {
+            long length = starts.segment().getAtIndex(ValueLayout.JAVA_INT, s + 1) - starts.segment().getAtIndex(ValueLayout.JAVA_INT, s);
+            pairs += length * (length + 1) / 2;
+        }
+        return pairs;
     }
 }

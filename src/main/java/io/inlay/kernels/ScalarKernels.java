@@ -377,4 +377,31 @@ public final class ScalarKernels implements Kernels {
         }
         return offset;
     }
+
+    // ---- attention of whole sequences ----
+
+    @Override
+    public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
+        Operands.causalAttention(q, k, v, starts, out, logSumExp);
+        ScalarAttention.forEach(q, k, v, starts, scale, head -> head.forward(out, logSumExp));
+    }
+
+    @Override
+    public void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts,
+            float scale, Tensor gradQ, Tensor gradK, Tensor gradV) {
+        Operands.causalAttentionBackward(gradOut, q, k, v, out, logSumExp, starts, gradQ, gradK, gradV);
+        double[][][] group = new double[2][][];
+        ScalarAttention.forEach(q, k, v, starts, scale, head -> {
+            if (group[0] == null) {
+                group[0] = new double[head.length()][k.dim(2)];
+                group[1] = new double[head.length()][k.dim(2)];
+            }
+            head.backward(gradOut, out, logSumExp, gradQ, group[0], group[1]);
+            if (head.endsGroup()) {
+                head.writeGroup(group[0], gradK);
+                head.writeGroup(group[1], gradV);
+                group[0] = null;
+            }
+        });
+    }
 }

@@ -507,4 +507,30 @@ public final class VectorKernels implements Kernels {
         Lanes.load(tensor, 0, values, count);
         return values;
     }
+
+    // ---- attention of whole sequences ----
+
+    @Override
+    public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
+        Operands.causalAttention(q, k, v, starts, out, logSumExp);
+        VectorAttention attention = new VectorAttention(q, k, v, starts, scale);
+        cores.forEach(attention.items(), attention.work(), (begin, end) -> {
+            for (int item = begin; item < end; item++) {
+                attention.forward(item, out, logSumExp);
+            }
+        });
+    }
+
+    @Override
+    public void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts,
+            float scale, Tensor gradQ, Tensor gradK, Tensor gradV) {
+        Operands.causalAttentionBackward(gradOut, q, k, v, out, logSumExp, starts, gradQ, gradK, gradV);
+        VectorAttention attention = new VectorAttention(q, k, v, starts, scale);
+        VectorAttention.Gradients gradients = new VectorAttention.Gradients(gradQ, gradK, gradV);
+        cores.forEach(attention.items(), attention.work(), (begin, end) -> {
+            for (int item = begin; item < end; item++) {
+                attention.backward(item, gradOut, out, logSumExp, gradients);
+            }
+        });
+    }
 }
