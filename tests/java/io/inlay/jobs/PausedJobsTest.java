@@ -17,14 +17,20 @@ import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.Pace;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
+import java.util.concurrent.atomic.AtomicInteger;
+import javax.sql.DataSource;
 import org.h2.jdbcx.JdbcDataSource;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -39,11 +45,14 @@ class PausedJobsTest {
     private static final TuningDefaults DEFAULTS = new TuningDefaults(0.1, 1, 1, 1e-3, 1, 100_000, 0.5);
     private static final int MANY = 50_000;
 
+    /** Of a machine that many share. */
+    private static final Duration PATIENCE = Duration.ofMinutes(5);
+
     private static LlamaModel model;
 
     @TempDir
     private Path folder;
-    private JdbcDataSource source;
+    private DataSource source;
     private TrainingFiles files;
     private DeltaStore store;
     private TuningJobs jobs;
@@ -60,8 +69,9 @@ class PausedJobsTest {
 
     @BeforeEach
     void makeServer() throws SQLException, IOException {
-        source = new JdbcDataSource();
-        source.setURL("jdbc:h2:mem:" + UUID.randomUUID() + ";DB_CLOSE_DELAY=-1");
+        JdbcDataSource database = new JdbcDataSource();
+        database.setURL("jdbc:h2:mem:" + UUID.randomUUID() + ";DB_CLOSE_DELAY=-1");
+        source = database;
         try (var connection = source.getConnection(); var statement = connection.createStatement()) {
             for (String migration : List.of("V1__files_and_tuning_jobs.sql", "V2__pausing_jobs.sql")) {
                 statement.execute(Files.readString(Path.of("src/main/resources/db/migration", migration)));
@@ -111,7 +121,7 @@ class PausedJobsTest {
     }
 
     private TuningJob awaitEnd(TuningJob job) {
-        await().atMost(Duration.ofMinutes(1)).until(() -> state(job).ended());
+        await().atMost(PATIENCE).until(() -> state(job).ended());
         return jobs.find("acme", job.id()).orElseThrow();
     }
 
@@ -120,12 +130,12 @@ class PausedJobsTest {
     }
 
     private void awaitMessage(TuningJob job, String pattern) {
-        await().atMost(Duration.ofMinutes(1)).pollInterval(Duration.ofMillis(20))
+        await().atMost(PATIENCE).pollInterval(Duration.ofMillis(20))
                 .until(() -> messages(job).stream().anyMatch(message -> message.matches(pattern)));
     }
 
     private void awaitPaused(TuningJob job) {
-        await().atMost(Duration.ofMinutes(1)).pollInterval(Duration.ofMillis(20)).until(() -> state(job) instanceof JobState.Paused);
+        await().atMost(PATIENCE).pollInterval(Duration.ofMillis(20)).until(() -> state(job) instanceof JobState.Paused);
     }
 
     private List<String> messages(TuningJob job) {
@@ -143,7 +153,7 @@ class PausedJobsTest {
 
     @Test
     void a_job_that_was_paused_and_stopped_ends_with_the_bits_of_one_that_was_not() throws IOException {
-        int steps = 3000;
+        int steps = 1200;
         TuningJob job = create(steps, "");
         awaitStep(job);
         jobs.pause(job);
@@ -158,7 +168,7 @@ class PausedJobsTest {
         assertThat(foreign).doesNotExist();
         await().during(Duration.ofMillis(1500)).atMost(Duration.ofSeconds(10)).until(() -> state(job) instanceof JobState.Paused);
         assertThat(jobs.resume(job).state()).isNotInstanceOf(JobState.Paused.class);
-        await().atMost(Duration.ofMinutes(1)).until(() -> state(job) instanceof JobState.Running);
+        await().atMost(PATIENCE).until(() -> state(job) instanceof JobState.Running);
         awaitMessage(job, "The job goes on.*");
         restart();
         TuningJob done = awaitEnd(job);
@@ -188,12 +198,12 @@ class PausedJobsTest {
     void a_pause_that_is_taken_back_at_once_leaves_the_job_running_or_running_again() throws IOException {
         TuningJob job = create(MANY, "");
         for (int i = 0; i < 6; i++) {
-            await().atMost(Duration.ofMinutes(1)).pollInterval(Duration.ofMillis(10)).until(() -> state(job) instanceof JobState.Running);
+            await().atMost(PATIENCE).pollInterval(Duration.ofMillis(10)).until(() -> state(job) instanceof JobState.Running);
             jobs.pause(job);
             await().pollDelay(Duration.ofMillis(45L * i)).until(() -> true);
             jobs.resume(job);
         }
-        await().atMost(Duration.ofMinutes(1)).until(() -> state(job) instanceof JobState.Running);
+        await().atMost(PATIENCE).until(() -> state(job) instanceof JobState.Running);
         jobs.cancel(job);
         assertThat(awaitEnd(job).state().wire()).isEqualTo("cancelled");
         assertThat(awaitEnd(job).state().tuned()).isEmpty();
@@ -256,6 +266,48 @@ class PausedJobsTest {
         assertThat(job.report().orElseThrow().path("best_step").asInt()).isIn(5, 10, 15);
         assertThat(job.report().orElseThrow().path("validation_loss").asDouble())
                 .isEqualTo(job.report().orElseThrow().path("best_validation_loss").asDouble());
+    }
+
+    @Test
+    void a_runner_whom_the_database_has_refused_tries_again_within_seconds() throws IOException {
+        jobs.close();
+        AtomicInteger refusals = new AtomicInteger(1);
+        DataSource real = source;
+        source = instead(DataSource.class, (method, arguments) -> {
+            Object answer = method.invoke(real, arguments);
+            return answer instanceof Connection connection ? refusing(connection, refusals) : answer;
+        });
+        jobs = server();
+        TuningJob job = create(2, "");
+        assertThat(awaitEnd(job).state()).isInstanceOf(JobState.Succeeded.class);
+        assertThat(refusals).hasValue(0);
+    }
+
+    /** The database, but for so many beginnings of a run, which it refuses as H2 does when a lock is not to be had. */
+    private static Connection refusing(Connection connection, AtomicInteger refusals) {
+        return instead(Connection.class, (method, arguments) -> {
+            boolean begins = method.getName().equals("prepareStatement")
+                    && arguments[0].toString().startsWith("update tuning_job set status = 'running'");
+            if (begins && refusals.getAndUpdate(left -> Math.max(0, left - 1)) > 0) {
+                throw new SQLException("Timeout trying to lock table");
+            }
+            return method.invoke(connection, arguments);
+        });
+    }
+
+    /** Answers a call of an interface's method. */
+    private interface Call {
+        Object answer(Method method, Object[] arguments) throws ReflectiveOperationException, SQLException;
+    }
+
+    private static <T> T instead(Class<T> type, Call call) {
+        return type.cast(Proxy.newProxyInstance(PausedJobsTest.class.getClassLoader(), new Class<?>[] {type}, (_, method, arguments) -> {
+            try {
+                return call.answer(method, arguments);
+            } catch (InvocationTargetException failed) {
+                throw failed.getCause();
+            }
+        }));
     }
 
     @Test

@@ -72,8 +72,7 @@ class ResumeTest {
 
     /** Returns what resumed runs said about where they went on. */
     private List<String> killAndCompare(String method, int kills, Random random, String label) throws Exception {
-        List<String> undisturbed = new ArrayList<>();
-        Program.run(folder.resolve(method + "-undisturbed"), method, -1, 0, undisturbed::add);
+        List<String> undisturbed = killed(folder.resolve(method + "-undisturbed"), method, -1, 0, Integer.MAX_VALUE, 0);
         assertThat(undisturbed.getLast()).startsWith("result ");
 
         Path own = folder.resolve(method);
@@ -114,10 +113,13 @@ class ResumeTest {
 
     /** Starts the program and kills it when it hangs in a write or has said so many lines; returns what it said by then. */
     private static List<String> killed(Path run, String method, int hangAt, double part, int lines, int millis) throws Exception {
-        Process program = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(),
+        ProcessBuilder command = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(),
                 "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow",
                 "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", System.getProperty("java.class.path"),
-                Program.class.getName(), run.toString(), method, Integer.toString(hangAt), Double.toString(part)).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+                Program.class.getName(), run.toString(), method, Integer.toString(hangAt), Double.toString(part)).redirectError(ProcessBuilder.Redirect.DISCARD);
+        // Matrices this small gain nothing from a second thread, and lose much where other programs run beside.
+        command.environment().put("OMP_NUM_THREADS", "1");
+        Process program = command.start();
         List<String> said = new ArrayList<>();
         try (var output = program.inputReader()) {
             int heard = 0;
@@ -153,7 +155,7 @@ class ResumeTest {
          * @param hangAt the save, counted from 1, in which to hang until killed; -1 for none
          * @param part of the save's reads of its tensors after which to hang, from 0 to 1
          */
-        static void run(Path folder, String method, int hangAt, double part, Consumer<String> say) {
+        private static void run(Path folder, String method, int hangAt, double part, Consumer<String> say) {
             TuningParameters parameters = parameters(method);
             try (LlamaModel model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), Path.of("tests/golden/tuning/model"),
                     ModelOptions.of(DType.BF16)); Arena arena = Arena.ofConfined()) {

@@ -2,6 +2,7 @@ package io.inlay.jobs;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.github.kagkarlsson.scheduler.Scheduler;
+import com.github.kagkarlsson.scheduler.task.FailureHandler;
 import com.github.kagkarlsson.scheduler.task.helper.OneTimeTask;
 import com.github.kagkarlsson.scheduler.task.helper.Tasks;
 import io.inlay.Problem;
@@ -41,6 +42,7 @@ public final class TuningJobs implements AutoCloseable {
     private static final Duration HEARTBEAT = Duration.ofSeconds(3);
     private static final Duration STOP = Duration.ofSeconds(60);
     private static final int MISSED_HEARTBEATS = 4;
+    private static final Duration RETRY = Duration.ofSeconds(5);
 
     private final JobStore jobs;
     private final TrainingFiles files;
@@ -69,7 +71,8 @@ public final class TuningJobs implements AutoCloseable {
         this.defaults = defaults;
         this.checkpoints = checkpoints;
         this.runner = new JobRunner(jobs, files, deltas, models, defaults, checkpoints, code, paces);
-        this.task = Tasks.oneTime("tuning").execute((instance, _) -> {
+        // A runner throws only where the database has refused: what is wrong with a job is in its row.
+        this.task = Tasks.oneTime("tuning").onFailure(new FailureHandler.OnFailureRetryLater<>(RETRY)).execute((instance, _) -> {
             Queued queued = Queued.of(instance.getId());
             runner.run(queued.job(), queued.resumes());
         });
