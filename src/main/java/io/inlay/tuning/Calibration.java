@@ -179,7 +179,8 @@ public final class Calibration {
         int limit = Math.min(FIRST_TOKENS, largest);
         Sample last = sample(training, pass, PartSizes.cut(parts.largest(), limit));
         Sample before = last;
-        while (limit < largest && last.seconds() < GROW_BELOW_SECONDS) {
+        // Two sizes at least: of one alone it is not known how much of its time comes whatever the size.
+        while (limit < largest && (before == last || last.seconds() < GROW_BELOW_SECONDS)) {
             limit = Math.min(2 * limit, largest);
             PackedBatch part = PartSizes.cut(parts.largest(), limit);
             if (part.tokens().length > last.tokens()) {
@@ -198,18 +199,21 @@ public final class Calibration {
         return new Sample(part.tokens().length, seconds, training.workspaceBytes() - logitBytes(part));
     }
 
-    /** The median of some runs after one that is not counted, fewer when they take long. */
+    /** The median of some runs after one that is not counted; one alone when it takes long. */
     private double median(Runnable work) {
-        work.run();
+        double first = seconds(work);
         List<Double> times = new ArrayList<>();
-        long began = System.nanoTime();
-        do {
-            long start = System.nanoTime();
-            work.run();
-            times.add((System.nanoTime() - start) / 1e9);
-            passes++;
-        } while (times.size() < PASSES && System.nanoTime() - began < REPEAT_BELOW_SECONDS * 1e9);
-        return times.stream().sorted().toList().get(times.size() / 2);
+        for (double spent = first; times.size() < PASSES && spent < REPEAT_BELOW_SECONDS; spent += times.getLast()) {
+            times.add(seconds(work));
+        }
+        return times.isEmpty() ? first : times.stream().sorted().toList().get(times.size() / 2);
+    }
+
+    private double seconds(Runnable work) {
+        long start = System.nanoTime();
+        work.run();
+        passes++;
+        return (System.nanoTime() - start) / 1e9;
     }
 
     private long logitBytes(PackedBatch part) {
