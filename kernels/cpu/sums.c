@@ -1,6 +1,6 @@
 /*
  * Sums over elements: x += y, the sum of squares, block means, the sum over a group of heads.
- * Reference: io.inlay.kernels.ScalarKernels.add, accumulate, sumOfSquares, blockMean, blockAbsoluteMean, groupSum
+ * Reference: io.inlay.kernels.ScalarKernels.add, accumulate, sumOfSquares, blockMean, blockAbsoluteMean
  */
 #include "inlay.h"
 
@@ -114,41 +114,4 @@ EXPORT void inlay_block_means(const void *g, long stride, long edge, float *resu
         int absolute, int type) {
     struct scores a = {g, result, edge, across, stride, result_stride, absolute, type};
     inlay_parallel(scores, &a, down * across, grain_of(edge * edge * bytes_of(type)));
-}
-
-/* ---- out[t, g] = sum_r x[g, r, t]: x [G, R, T, D], out [T, G, D] ---- */
-
-struct group {
-    const void *x;
-    void *out;
-    long groups, members, d, x_group, x_member, x_token, out_token, out_group;
-    int type;
-};
-
-INLINE void sum_groups(const struct group *a, const int type, long begin, long end) {
-    for (long item = begin; item < end; item++) {
-        const long t = item / a->groups, g = item % a->groups;
-        void *out = at(a->out, t * a->out_token + g * a->out_group, type);
-        const void *x = at(a->x, g * a->x_group + t * a->x_token, type);
-        FOR_VECTORS(a->d, {
-            vfloat sum = splat(0);
-            for (long r = 0; r < a->members; r++) {
-                const void *member = at(x, r * a->x_member, type);
-                sum += LOAD(member, type);
-            }
-            STORE(out, type, sum);
-        });
-    }
-}
-
-static void group(const void *arguments, long begin, long end) {
-    const struct group *a = arguments;
-    if (a->type == BF16) sum_groups(a, BF16, begin, end);
-    else sum_groups(a, FP32, begin, end);
-}
-
-EXPORT void inlay_group_sum(const void *x, long x_group, long x_member, long x_token, void *out, long out_token, long out_group,
-        long groups, long members, long tokens, long d, int type) {
-    struct group a = {x, out, groups, members, d, x_group, x_member, x_token, out_token, out_group, type};
-    inlay_parallel(group, &a, tokens * groups, grain_of((members + 1) * d * bytes_of(type)));
 }

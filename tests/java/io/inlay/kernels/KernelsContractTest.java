@@ -366,16 +366,6 @@ class KernelsContractTest {
     }
 
     @Test
-    void group_sum() {
-        contract(1e-6, 1e-6, (k, s) -> {
-            Tensor x = s.normal(s.between(1, 3), s.between(1, 5), s.rows(), s.width());
-            Tensor out = s.empty(x.size(2), x.size(0), x.size(3));
-            k.groupSum(x, out);
-            return List.of(out);
-        });
-    }
-
-    @Test
     void large_operands_are_spread_over_cores_without_changing_a_result() {
         try (Samples s = new Samples(torch, 5, 0)) {
             Tensor x = s.normal(DType.BF16, 1, 300, 1500);

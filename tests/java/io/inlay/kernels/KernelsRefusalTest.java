@@ -102,7 +102,16 @@ class KernelsRefusalTest {
                 "decodeAttention: length 11 must be 1 to S");
         refused(() -> kernels.decodeAttention(bf16(8, 8), bf16(4, 10, 8), bf16(4, 10, 8), 0, 1, bf16(8, 8)),
                 "decodeAttention: length 0 must be 1 to S");
-        refused(() -> kernels.groupSum(bf16(2, 3, 4, 8), bf16(4, 3, 8)), "groupSum: x [G, R, T, D], out [T, G, D]");
+        try (Scope scope = new Scope(torch)) {
+            refused(() -> kernels.causalAttention(bf16(5, 6, 8), bf16(5, 4, 8), bf16(5, 4, 8), scope.of(Device.CPU, new int[] {0, 5}, 2), 1,
+                    bf16(5, 6, 8), null), "causalAttention: Q must be a multiple of G");
+            refused(() -> kernels.causalAttention(bf16(5, 4, 8), bf16(5, 2, 8), bf16(5, 2, 8), scope.of(Device.CPU, new int[] {0, 4}, 2), 1,
+                    bf16(5, 4, 8), null), "causalAttention: starts must go from 0 to N");
+            refused(() -> kernels.causalAttention(bf16(5, 4, 8), bf16(5, 2, 8), bf16(5, 2, 8), scope.of(Device.CPU, new int[] {0, 4, 3, 5}, 4),
+                    1, bf16(5, 4, 8), null), "causalAttention: starts must ascend");
+            refused(() -> kernels.causalAttention(bf16(5, 4, 8), bf16(5, 2, 8), bf16(5, 2, 8), scope.of(Device.CPU, new int[] {0, 5}, 2), 1,
+                    bf16(5, 4, 8), fp32(5, 4)), "causalAttention: logSumExp must be fp32 [Q, N], contiguous");
+        }
         refused(() -> kernels.blockMean(bf16(8, 8), 3, fp32(2, 2)), "blockMean: edge 3 must divide both sides of g");
         refused(() -> kernels.blockAbsoluteMean(bf16(8, 8), 4, fp32(2, 1)), "blockAbsoluteMean: scores must be [R/edge, C/edge]");
     }

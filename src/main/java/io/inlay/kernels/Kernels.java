@@ -114,9 +114,6 @@ public interface Kernels {
      */
     void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out);
 
-    /** {@code out[t, g] = sum_r x[g, r, t]}: x [G, R, T, D], out [T, G, D], both with dense rows. The backward of grouped heads. */
-    void groupSum(Tensor x, Tensor out);
-
     // ---- attention of whole sequences that lie one after another ----
 
     /**

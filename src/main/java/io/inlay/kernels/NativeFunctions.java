@@ -13,8 +13,7 @@ import java.lang.invoke.MethodHandle;
  */
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
-        MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle groupSum,
-        MethodHandle linear, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle causalAttention,
+        MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle causalAttention,
         MethodHandle causalAttentionBackward) {
 
     static NativeFunctions bind(SymbolLookup symbols) {
@@ -32,7 +31,6 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, null, "inlay_add", "plplllii"),
                 handle(symbols, ValueLayout.JAVA_DOUBLE, "inlay_sum_of_squares", "pllli"),
                 handle(symbols, null, "inlay_block_means", "pllplllii"),
-                handle(symbols, null, "inlay_group_sum", "plllplllllli"),
                 handle(symbols, null, "inlay_linear", "plplplpllllii"),
                 handle(symbols, null, "inlay_assemble", "plplpllli"),
                 handle(symbols, null, "inlay_decode_attention", "plpllpllplllllfi"),

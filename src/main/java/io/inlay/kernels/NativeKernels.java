@@ -237,16 +237,6 @@ public final class NativeKernels implements Kernels {
     }
 
     @Override
-    public void groupSum(Tensor x, Tensor out) {
-        Operands.groupSum(x, out);
-        MethodHandle f = functions.groupSum();
-        call(() -> {
-            f.invokeExact(x.segment(), x.stride(0), x.stride(1), x.stride(2), out.segment(), out.stride(0), out.stride(1),
-                    x.size(0), x.size(1), x.size(2), x.size(3), type(x));
-        });
-    }
-
-    @Override
     public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
         Operands.causalAttention(q, k, v, starts, out, logSumExp);
         MethodHandle f = functions.causalAttention();

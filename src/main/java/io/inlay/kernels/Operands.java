@@ -146,13 +146,6 @@ final class Operands {
                 .require(length >= 1 && length <= keys.size(1), "length " + length + " must be 1 to S");
     }
 
-    static void groupSum(Tensor x, Tensor out) {
-        new Operands("groupSum", "x out", x, out)
-                .floating(x, 4).floating(out, 3).written(out)
-                .require(x.dtype() == out.dtype(), "x and out must have one type")
-                .require(out.size(0) == x.size(2) && out.size(1) == x.size(0) && out.size(2) == x.size(3), "x [G, R, T, D], out [T, G, D]");
-    }
-
     static void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, Tensor out, Tensor logSumExp) {
         Operands operands = new Operands("causalAttention", "q k v starts out logSumExp", q, k, v, starts, out, logSumExp)
                 .attention(q, k, v, starts).alike(q, out).written(out);

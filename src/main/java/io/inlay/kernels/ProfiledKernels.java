@@ -148,13 +148,6 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
-    public void groupSum(Tensor x, Tensor out) {
-        long start = System.nanoTime();
-        kernels.groupSum(x, out);
-        profile.add("group sum", start, 0, x, out);
-    }
-
-    @Override
     public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
         long start = System.nanoTime();
         kernels.causalAttention(q, k, v, starts, scale, out, logSumExp);

@@ -339,24 +339,6 @@ public final class ScalarKernels implements Kernels {
         }
     }
 
-    @Override
-    public void groupSum(Tensor x, Tensor out) {
-        Operands.groupSum(x, out);
-        Floats xs = Floats.of(x);
-        Floats outs = Floats.of(out);
-        for (int g = 0; g < x.dim(0); g++) {
-            for (int t = 0; t < x.dim(2); t++) {
-                for (int d = 0; d < x.dim(3); d++) {
-                    float sum = 0;
-                    for (int r = 0; r < x.dim(1); r++) {
-                        sum += xs.get(g * x.stride(0) + r * x.stride(1) + t * x.stride(2) + d);
-                    }
-                    outs.set(t * out.stride(0) + g * out.stride(1) + d, sum);
-                }
-            }
-        }
-    }
-
     // ---- addressing ----
 
     private static int integer(Tensor tensor, long index) {

@@ -404,27 +404,6 @@ public final class VectorKernels implements Kernels {
         });
     }
 
-    @Override
-    public void groupSum(Tensor x, Tensor out) {
-        Operands.groupSum(x, out);
-        int d = x.dim(3);
-        int groups = x.dim(0);
-        cores.forEach(out.dim(0) * groups, x.elements(), (begin, end) -> {
-            float[] sum = new float[d];
-            float[] member = new float[d];
-            for (int item = begin; item < end; item++) {
-                long t = item / groups;
-                long g = item % groups;
-                Arrays.fill(sum, 0);
-                for (int r = 0; r < x.dim(1); r++) {
-                    Lanes.load(x, g * x.stride(0) + r * x.stride(1) + t * x.stride(2), member, d);
-                    Lanes.addScaled(sum, 1, member, d);
-                }
-                Lanes.store(sum, out, t * out.stride(0) + g * out.stride(1), d);
-            }
-        });
-    }
-
     // ---- linears through tile tables ----
 
     @Override

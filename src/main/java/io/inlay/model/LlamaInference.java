@@ -245,14 +245,11 @@ public final class LlamaInference implements AutoCloseable {
     /** Causal attention of a whole prompt: query [N, Q, D], key and value [N, G, D]; returns [N, Q D]. */
     private Tensor attend(Workspace workspace, Tensor query, Tensor key, Tensor value) {
         int n = query.dim(0);
-        Tensor out = workspace.get("attended", model.dtype(), n, (long) config.heads() * config.headDim());
+        Tensor out = workspace.get("attended", model.dtype(), n, config.heads(), config.headDim());
         try (Scope scope = new Scope(torch)) {
-            HeadGroups groups = HeadGroups.of(config);
-            var forward = torch.attention(scope, groups.queries(scope, query, 0, n), groups.shared(scope, key, 0, n),
-                    groups.shared(scope, value, 0, n), true, attentionScale);
-            torch.copy(groups.queries(scope, out, 0, n), forward.out());
+            kernels.causalAttention(query, key, value, scope.of(model.device(), new int[] {0, n}, 2), attentionScale, out, null);
         }
-        return out;
+        return workspace.get("attended", model.dtype(), n, (long) config.heads() * config.headDim());
     }
 
     private float norm() {

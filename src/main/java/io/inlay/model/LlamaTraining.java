@@ -4,7 +4,6 @@ import io.inlay.kernels.Kernels;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
-import io.inlay.tensor.Libtorch.Attention;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 
@@ -33,10 +32,9 @@ public final class LlamaTraining implements AutoCloseable {
     private final DType dtype;
     private final LlamaWeights weights;
     private final Trainable trainable;
-    private final HeadGroups groups;
     private final Workspace workspace;
     private final float epsilon;
-    private final double attentionScale;
+    private final float attentionScale;
     private final int lowest;
     private final AdapterPasses adapters;
     private final LinearGradients gradients;
@@ -66,10 +64,9 @@ public final class LlamaTraining implements AutoCloseable {
         this.dtype = model.dtype();
         this.trainable = trainable;
         this.weights = trainable instanceof TrainableModel full ? full.weights() : model.weights();
-        this.groups = HeadGroups.of(config);
         this.workspace = new Workspace(torch, model.device());
         this.epsilon = (float) config.normEpsilon();
-        this.attentionScale = 1 / Math.sqrt(config.headDim());
+        this.attentionScale = (float) (1 / Math.sqrt(config.headDim()));
         this.lowest = lowestTrained();
         this.adapters = new AdapterPasses(model, trainable, workspace);
         this.gradients = new LinearGradients(model, trainable, adapters, workspace);
@@ -87,12 +84,8 @@ public final class LlamaTraining implements AutoCloseable {
         throw new IllegalArgumentException("nothing that is trained is a linear of model " + model.name());
     }
 
-    /** What the forward pass keeps of one sequence's attention. */
-    private record SequenceAttention(int start, int length, Tensor logSumExp) {
-    }
-
     /** What the forward pass keeps of one layer: see the class comment. */
-    private record Kept(Tensor x, Tensor rstd, Tensor query, Tensor key, Tensor value, Tensor attended, SequenceAttention[] sequences,
+    private record Kept(Tensor x, Tensor rstd, Tensor query, Tensor key, Tensor value, Tensor attended, Tensor logSumExp,
             Tensor middle, Tensor middleRstd, Tensor gate, Tensor up) {
     }
 
@@ -146,27 +139,28 @@ public final class LlamaTraining implements AutoCloseable {
 
     /** The batch on the device. */
     private final class Rows {
-        private final PackedBatch batch;
         private final int count;
         private final Tensor ids;
         private final Tensor positions;
+        private final Tensor starts;
 
         private Rows(Scope scope, PackedBatch batch) {
             if (batch.longest() > model.maxContext()) {
                 throw new IllegalArgumentException("a sequence of " + batch.longest() + " tokens; the model has " + model.maxContext()
                         + " positions");
             }
-            this.batch = batch;
             this.count = batch.tokens().length;
             int[] position = new int[count];
-            int row = 0;
-            for (int length : batch.lengths()) {
-                for (int i = 0; i < length; i++) {
+            int[] start = new int[batch.lengths().length + 1];
+            for (int sequence = 0, row = 0; sequence < batch.lengths().length; sequence++) {
+                for (int i = 0; i < batch.lengths()[sequence]; i++) {
                     position[row++] = i;
                 }
+                start[sequence + 1] = row;
             }
             this.ids = scope.of(model.device(), batch.tokens(), count);
             this.positions = scope.of(model.device(), position, count);
+            this.starts = scope.of(model.device(), start, start.length);
         }
     }
 
@@ -215,10 +209,12 @@ public final class LlamaTraining implements AutoCloseable {
         linear(l, Projection.Q, normed, query);
         linear(l, Projection.K, normed, key);
         linear(l, Projection.V, normed, value);
-        kernels.rope(query.reshape(scope, n, config.heads(), config.headDim()), model.ropeTable(), rows.positions, false);
-        kernels.rope(key.reshape(scope, n, config.keyValueHeads(), config.headDim()), model.ropeTable(), rows.positions, false);
+        kernels.rope(heads(scope, query), model.ropeTable(), rows.positions, false);
+        kernels.rope(heads(scope, key), model.ropeTable(), rows.positions, false);
         Tensor attended = workspace.get("attended" + slots, dtype, n, (long) config.heads() * config.headDim());
-        SequenceAttention[] sequences = attend(scope, rows.batch, query, key, value, attended, attentionToo);
+        Tensor logSumExp = attentionToo ? workspace.get("logSumExp" + slots, DType.FP32, config.heads(), n) : null;
+        kernels.causalAttention(heads(scope, query), heads(scope, key), heads(scope, value), rows.starts, attentionScale,
+                heads(scope, attended), logSumExp);
         Tensor branch = workspace.get("branch", dtype, n, config.hiddenSize());
         linear(l, Projection.O, attended, branch);
         Tensor middle = workspace.get("middle" + slots, dtype, n, config.hiddenSize());
@@ -228,7 +224,7 @@ public final class LlamaTraining implements AutoCloseable {
         Tensor up = workspace.get("up" + slots, dtype, n, config.intermediateSize());
         linear(l, Projection.GATE, normed, gate);
         linear(l, Projection.UP, normed, up);
-        return new Kept(x, rstd, query, key, value, attended, sequences, middle, middleRstd, gate, up);
+        return new Kept(x, rstd, query, key, value, attended, logSumExp, middle, middleRstd, gate, up);
     }
 
     /** The input of the layer's last linear [N, F]. */
@@ -261,21 +257,9 @@ public final class LlamaTraining implements AutoCloseable {
         return workspace.get(keeps(kept, layer) ? "rstd." + layer : "rstd", DType.FP32, n);
     }
 
-    private SequenceAttention[] attend(Scope scope, PackedBatch batch, Tensor query, Tensor key, Tensor value, Tensor attended,
-            boolean keep) {
-        SequenceAttention[] sequences = new SequenceAttention[batch.lengths().length];
-        int start = 0;
-        for (int s = 0; s < sequences.length; s++) {
-            int length = batch.lengths()[s];
-            try (Scope pass = new Scope(torch)) {
-                Attention forward = torch.attention(pass, groups.queries(pass, query, start, length),
-                        groups.shared(pass, key, start, length), groups.shared(pass, value, start, length), true, attentionScale);
-                torch.copy(groups.queries(pass, attended, start, length), forward.out());
-                sequences[s] = new SequenceAttention(start, length, keep ? pass.release(forward.logSumExp(), scope) : null);
-            }
-            start += length;
-        }
-        return sequences;
+    /** [N, heads D] as [N, heads, D]. */
+    private Tensor heads(Scope scope, Tensor rows) {
+        return rows.reshape(scope, rows.size(0), rows.size(1) / config.headDim(), config.headDim());
     }
 
     private void linear(int layer, Projection projection, Tensor x, Tensor out) {
@@ -364,11 +348,11 @@ public final class LlamaTraining implements AutoCloseable {
         Tensor gradQuery = workspace.get("gradQuery", dtype, kept.query().sizes());
         Tensor gradKey = workspace.get("gradKey", dtype, kept.key().sizes());
         Tensor gradValue = workspace.get("gradValue", dtype, kept.value().sizes());
-        for (SequenceAttention sequence : kept.sequences()) {
-            backwardSequence(sequence, kept, gradAttended, gradQuery, gradKey, gradValue);
-        }
-        kernels.rope(gradQuery.reshape(scope, n, config.heads(), config.headDim()), model.ropeTable(), rows.positions, true);
-        kernels.rope(gradKey.reshape(scope, n, config.keyValueHeads(), config.headDim()), model.ropeTable(), rows.positions, true);
+        kernels.causalAttentionBackward(heads(scope, gradAttended), heads(scope, kept.query()), heads(scope, kept.key()),
+                heads(scope, kept.value()), heads(scope, kept.attended()), kept.logSumExp(), rows.starts, attentionScale,
+                heads(scope, gradQuery), heads(scope, gradKey), heads(scope, gradValue));
+        kernels.rope(heads(scope, gradQuery), model.ropeTable(), rows.positions, true);
+        kernels.rope(heads(scope, gradKey), model.ropeTable(), rows.positions, true);
         LlamaWeights.Layer layer = weights.layers().get(l);
         if (gradients.wants(l, Projection.Q) || gradients.wants(l, Projection.K) || gradients.wants(l, Projection.V)) {
             Tensor normed = workspace.get("normed", dtype, n, config.hiddenSize());
@@ -383,21 +367,6 @@ public final class LlamaTraining implements AutoCloseable {
             gradInput(l, Projection.K, gradKey, gradNormed, true);
             gradInput(l, Projection.V, gradValue, gradNormed, true);
             kernels.rmsNormBackward(gradNormed, kept.x(), layer.inputNorm(), kept.rstd(), gradX, normGradient(LlamaWeights.inputNorm(l)));
-        }
-    }
-
-    private void backwardSequence(SequenceAttention sequence, Kept kept, Tensor gradAttended, Tensor gradQuery, Tensor gradKey,
-            Tensor gradValue) {
-        int start = sequence.start();
-        int length = sequence.length();
-        try (Scope pass = new Scope(torch)) {
-            var result = torch.attentionBackward(pass, groups.queries(pass, gradAttended, start, length),
-                    groups.queries(pass, kept.query(), start, length), groups.shared(pass, kept.key(), start, length),
-                    groups.shared(pass, kept.value(), start, length),
-                    new Attention(groups.queries(pass, kept.attended(), start, length), sequence.logSumExp()), true, attentionScale);
-            torch.copy(groups.queries(pass, gradQuery, start, length), result.query());
-            kernels.groupSum(result.key(), groups.perGroup(pass, gradKey, start, length));
-            kernels.groupSum(result.value(), groups.perGroup(pass, gradValue, start, length));
         }
     }
 

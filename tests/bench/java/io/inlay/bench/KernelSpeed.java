@@ -14,6 +14,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.stream.IntStream;
 
 /**
  * {@code ./inlay bench kernels [ROUNDS]}: the kernels at Llama-3.2-1B's shapes in bf16, each beside its floor, the bytes that it must
@@ -25,6 +26,7 @@ final class KernelSpeed {
     private static final int HIDDEN = 2048;
     private static final int FEED_FORWARD = 8192;
     private static final int TOKENS = 1024;
+    private static final int SEQUENCE = 128;
     private static final int EDGE = 256;
     /** Every so many blocks one comes from a delta: 0.8 %. */
     private static final int BLOCKS_PER_DELTA_BLOCK = 125;
@@ -59,6 +61,7 @@ final class KernelSpeed {
             add("copy (libtorch)", 2.0 * 2 * (64 << 20), () -> torch.copy(to, from));
             addLinears(scope, arena);
             addElementwise(scope);
+            addAttention(scope);
             for (int round = -1; round < rounds; round++) {
                 for (Case each : cases) {
                     long start = System.nanoTime();
@@ -135,6 +138,56 @@ final class KernelSpeed {
         add("AdamW", (4 * 7 + 2.0) * HIDDEN * HIDDEN, () -> kernels.adamW(gradient, master, first, second, weight, step));
     }
 
+    /** A layer's attention over sequences of GSM8K's length, beside libtorch's, which takes one sequence a call. */
+    private void addAttention(Scope scope) {
+        int heads = 32;
+        int groups = 8;
+        int headDim = 64;
+        Tensor q = scope.zeros(DType.BF16, Device.CPU, TOKENS, heads, headDim);
+        Tensor k = scope.zeros(DType.BF16, Device.CPU, TOKENS, groups, headDim);
+        Tensor v = scope.zeros(DType.BF16, Device.CPU, TOKENS, groups, headDim);
+        Tensor out = scope.zeros(DType.BF16, Device.CPU, TOKENS, heads, headDim);
+        Tensor sums = scope.zeros(DType.FP32, Device.CPU, heads, TOKENS);
+        int[] starts = IntStream.rangeClosed(0, TOKENS / SEQUENCE).map(s -> s * SEQUENCE).toArray();
+        Tensor at = scope.of(Device.CPU, starts, starts.length);
+        Tensor gradQ = scope.zeros(DType.BF16, Device.CPU, TOKENS, heads, headDim);
+        Tensor gradK = scope.zeros(DType.BF16, Device.CPU, TOKENS, groups, headDim);
+        Tensor gradV = scope.zeros(DType.BF16, Device.CPU, TOKENS, groups, headDim);
+        double bytes = q.bytes() + k.bytes() + v.bytes() + out.bytes();
+        add("attention", bytes, () -> kernels.causalAttention(q, k, v, at, 0.125f, out, sums));
+        add("attention backward", 2 * bytes,
+                () -> kernels.causalAttentionBackward(q, q, k, v, out, sums, at, 0.125f, gradQ, gradK, gradV));
+        long[] size = {groups, heads / groups, SEQUENCE, headDim};
+        long row = (long) heads * headDim;
+        long narrow = (long) groups * headDim;
+        add("attention (libtorch)", bytes, () -> perSequence((pass, s) -> theirs(pass, q, k, v, size, row, narrow, s)));
+        add("attention backward (libtorch)", 2 * bytes, () -> perSequence((pass, s) -> {
+            Tensor query = q.strided(pass, size, new long[] {row / groups, headDim, row, 1}, s * SEQUENCE * row);
+            Tensor key = k.strided(pass, size, new long[] {headDim, 0, narrow, 1}, s * SEQUENCE * narrow);
+            torch.attentionBackward(pass, query, query, key, key, new Libtorch.Attention(query, sums.narrow(pass, 1, s * SEQUENCE, SEQUENCE)
+                    .strided(pass, new long[] {groups, heads / groups, SEQUENCE}, new long[] {(long) heads / groups * TOKENS, TOKENS, 1}, 0)),
+                    true, 0.125);
+        }));
+    }
+
+    private interface OfSequence {
+        void run(Scope pass, long sequence);
+    }
+
+    private void perSequence(OfSequence work) {
+        for (long s = 0; s < TOKENS / SEQUENCE; s++) {
+            try (Scope pass = new Scope(torch)) {
+                work.run(pass, s);
+            }
+        }
+    }
+
+    private void theirs(Scope pass, Tensor q, Tensor k, Tensor v, long[] size, long row, long narrow, long s) {
+        torch.attention(pass, q.strided(pass, size, new long[] {row / size[0], size[3], row, 1}, s * SEQUENCE * row),
+                k.strided(pass, size, new long[] {size[3], 0, narrow, 1}, s * SEQUENCE * narrow),
+                v.strided(pass, size, new long[] {size[3], 0, narrow, 1}, s * SEQUENCE * narrow), true, 0.125);
+    }
+
     private void print(int rounds) {
         double bandwidth = cases.getFirst().bytes() / cases.getFirst().median();
         System.out.printf(Locale.ROOT, "kernels %s, %s; medians of %d alternating rounds%n%n", kernels.name(), torch.description(), rounds);
@@ -151,6 +204,9 @@ final class KernelSpeed {
             double ours = median("linear, " + rows + " rows");
             Figures.atLeast("kernels.linear-" + rows + "-vs-libtorch", median("linear, " + rows + " rows (libtorch)") / ours, 1);
             Figures.atLeast("kernels.linear-" + rows + "-tiled-vs-plain", ours / median("linear, " + rows + " rows, tiled"), 0.95);
+        }
+        for (String name : List.of("attention", "attention backward")) {
+            Figures.atLeast("kernels." + name.replace(' ', '-') + "-vs-libtorch", median(name + " (libtorch)") / median(name), 1);
         }
         Figures.atLeast("kernels.linear-1-of-copy-bandwidth", 2.0 * FEED_FORWARD * HIDDEN / median("linear, 1 rows") / bandwidth, 0.85);
     }
