@@ -63,9 +63,10 @@ class ResumeTest {
         long seed = System.nanoTime();
         Random random = new Random(seed);
         List<String> resumes = new ArrayList<>();
-        resumes.addAll(killAndCompare("smt", 10, random, "seed " + seed));
-        resumes.addAll(killAndCompare("random_blocks", 5, random, "seed " + seed));
-        resumes.addAll(killAndCompare("full", 5, random, "seed " + seed));
+        resumes.addAll(killAndCompare("smt", 8, random, "seed " + seed));
+        resumes.addAll(killAndCompare("random_blocks", 4, random, "seed " + seed));
+        resumes.addAll(killAndCompare("dora", 4, random, "seed " + seed));
+        resumes.addAll(killAndCompare("full", 4, random, "seed " + seed));
         assertThat(resumes).as("seed %d", seed).anyMatch(line -> line.contains("after warm-up step"))
                 .anyMatch(line -> line.contains("after training step"));
     }
@@ -173,6 +174,7 @@ class ResumeTest {
             TuningMethod chosen = switch (method) {
                 case "smt" -> new Smt(0.1, OptionalInt.of(16), TuningMethod.ATTENTION, WARM_UP, Score.MEAN_ABS_SUM, new Strategy.Global());
                 case "random_blocks" -> new RandomBlocks(0.1, OptionalInt.of(16), TuningMethod.ATTENTION);
+                case "dora" -> TuningMethod.LowRank.of(TuningMethod.LowRank.Kind.DORA);
                 case "full" -> new FullFineTuning();
                 default -> throw new IllegalArgumentException(method);
             };
