@@ -5,7 +5,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /** A matrix's blocks as the chunks of a file, encoded against the base's values at the same places. Chunks are independent of each other. */
 final class BlockPayload {
@@ -19,17 +18,17 @@ final class BlockPayload {
     static byte[] encode(TensorBlocks blocks, BaseMatrices.Matrix base, Codecs codecs) {
         int square = blocks.edge() * blocks.edge();
         List<BlockCoordinate> coordinates = blocks.coordinates();
-        List<BlockCodec.Chunk> chunks = IntStream.range(0, Math.ceilDiv(coordinates.size(), CHUNK_BLOCKS)).parallel()
-                .mapToObj(chunk -> codecs.with(codec -> {
-                    int first = chunk * CHUNK_BLOCKS;
-                    int length = length(coordinates, first);
-                    short[] values = codec.values(length * square);
-                    MemorySegment.copy(blocks.values(), ValueLayout.JAVA_SHORT_UNALIGNED, 2L * first * square, values, 0, values.length);
-                    return codec.encode(values, baseValues(codec, base, coordinates, first, length, blocks.edge()));
-                })).toList();
+        BlockCodec.Chunk[] chunks = new BlockCodec.Chunk[Math.ceilDiv(coordinates.size(), CHUNK_BLOCKS)];
+        InParallel.forEach(chunks.length, chunk -> chunks[chunk] = codecs.with(codec -> {
+            int first = chunk * CHUNK_BLOCKS;
+            int length = length(coordinates, first);
+            short[] values = codec.values(length * square);
+            MemorySegment.copy(blocks.values(), ValueLayout.JAVA_SHORT_UNALIGNED, 2L * first * square, values, 0, values.length);
+            return codec.encode(values, baseValues(codec, base, coordinates, first, length, blocks.edge()));
+        }));
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        for (int chunk = 0; chunk < chunks.size(); chunk++) {
-            ChunkFrame.write(out, chunks.get(chunk), length(coordinates, chunk * CHUNK_BLOCKS));
+        for (int chunk = 0; chunk < chunks.length; chunk++) {
+            ChunkFrame.write(out, chunks[chunk], length(coordinates, chunk * CHUNK_BLOCKS));
         }
         return out.toByteArray();
     }
@@ -46,7 +45,7 @@ final class BlockPayload {
             at = frames.getLast().end();
         }
         ChunkFrame.requireEnd(payload, at, where);
-        IntStream.range(0, frames.size()).parallel().forEach(chunk -> codecs.with(codec -> {
+        InParallel.forEach(frames.size(), chunk -> codecs.with(codec -> {
             int first = chunk * CHUNK_BLOCKS;
             int length = length(coordinates, first);
             short[] decoded = codec.values(length * square);

@@ -1,8 +1,5 @@
 package io.inlay.delta;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -15,11 +12,9 @@ import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
@@ -34,7 +29,6 @@ public final class DeltaFile {
     private static final String BLOCKS = ".blocks";
     private static final String PAYLOAD = ".payload";
     private static final String WHOLE = ".whole";
-    private static final ObjectMapper JSON = new ObjectMapper();
 
     private DeltaFile() {
     }
@@ -70,40 +64,36 @@ public final class DeltaFile {
         List<TensorBlocks> sorted = blocks.stream().sorted(Comparator.comparing(TensorBlocks::tensor)).map(AnyThread::view).toList();
         List<WholeTensor> sortedTensors = tensors.stream().sorted(Comparator.comparing(WholeTensor::tensor)).map(AnyThread::view).toList();
         requireStorable(draft, sorted, sortedTensors);
-        List<Part> parts = new ArrayList<>();
+        Part[] parts = new Part[sorted.size() + sortedTensors.size()];
         try (Codecs codecs = new Codecs()) {
-            Stream<Supplier<Part>> work = Stream.concat(sorted.stream().map(each -> () -> part(each, base, codecs)),
-                    sortedTensors.stream().map(each -> () -> part(each, base, codecs)));
-            parts.addAll(work.toList().parallelStream().map(Supplier::get).toList());
+            InParallel.forEach(parts.length, i -> parts[i] = i < sorted.size() ? part(sorted.get(i), base, codecs)
+                    : part(sortedTensors.get(i - sorted.size()), base, codecs));
         }
         SortedMap<String, String> digests = new TreeMap<>();
-        ObjectNode header = JSON.createObjectNode();
+        SafetensorsLayout layout = new SafetensorsLayout();
         List<byte[]> data = new ArrayList<>();
-        long offset = 0;
         long values = 0;
-        ObjectNode metadata = header.putObject("__metadata__");
         for (TensorBlocks each : sorted) {
-            Part part = parts.get(data.size() / 2);
+            Part part = parts[data.size() / 2];
             digests.put(each.tensor(), part.digest());
             byte[] coordinates = coordinates(each);
-            offset = describe(header, each.tensor() + BLOCKS, "I32", new long[] {each.coordinates().size(), 2}, offset, coordinates.length);
-            offset = describe(header, each.tensor() + PAYLOAD, "U8", new long[] {part.payload().length}, offset, part.payload().length);
+            layout.add(each.tensor() + BLOCKS, "I32", new long[] {each.coordinates().size(), 2}, coordinates.length);
+            layout.add(each.tensor() + PAYLOAD, "U8", new long[] {part.payload().length}, part.payload().length);
             data.add(coordinates);
             data.add(part.payload());
             values += each.count();
         }
         SortedMap<String, String> tensorDigests = new TreeMap<>();
         for (WholeTensor each : sortedTensors) {
-            Part part = parts.get(sorted.size() + tensorDigests.size());
+            Part part = parts[sorted.size() + tensorDigests.size()];
             tensorDigests.put(each.tensor(), part.digest());
-            offset = describe(header, each.tensor() + WHOLE, "U8", new long[] {part.payload().length}, offset, part.payload().length);
+            layout.add(each.tensor() + WHOLE, "U8", new long[] {part.payload().length}, part.payload().length);
             data.add(part.payload());
             values += each.count();
         }
         DeltaManifest manifest = draft.with(values, digests, tensorDigests,
                 Digests.logical(sorted, digests, sortedTensors, tensorDigests));
-        manifest.toMetadata().forEach(metadata::put);
-        data.addFirst(headerBytes(header));
+        data.addFirst(layout.metadata(manifest.toMetadata()).header());
         return new Encoded(manifest, data);
     }
 
@@ -136,31 +126,7 @@ public final class DeltaFile {
         });
     }
 
-    private static long describe(ObjectNode header, String name, String dtype, long[] shape, long offset, long bytes) {
-        ObjectNode entry = header.putObject(name);
-        entry.put("dtype", dtype);
-        for (long size : shape) {
-            entry.withArray("shape").add(size);
-        }
-        entry.putArray("data_offsets").add(offset).add(offset + bytes);
-        return offset + bytes;
-    }
-
-    private static byte[] headerBytes(ObjectNode header) {
-        try {
-            byte[] json = JSON.writeValueAsBytes(header);
-            int padded = (json.length + 7) / 8 * 8;
-            ByteBuffer bytes = ByteBuffer.allocate(8 + padded).order(ByteOrder.LITTLE_ENDIAN).putLong(padded).put(json);
-            while (bytes.hasRemaining()) {
-                bytes.put((byte) ' ');
-            }
-            return bytes.array();
-        } catch (JsonProcessingException impossible) {
-            throw new AssertionError("a header is plain data", impossible);
-        }
-    }
-
-    private static byte[] coordinates(TensorBlocks blocks) {
+    static byte[] coordinates(TensorBlocks blocks) {
         ByteBuffer bytes = ByteBuffer.allocate(8 * blocks.coordinates().size()).order(ByteOrder.LITTLE_ENDIAN);
         blocks.coordinates().forEach(at -> bytes.putInt(at.row()).putInt(at.column()));
         return bytes.array();
@@ -220,7 +186,7 @@ public final class DeltaFile {
         List<TensorBlocks> blocks = new ArrayList<>();
         List<WholeTensor> tensors = new ArrayList<>();
         try (Codecs codecs = new Codecs()) {
-            List<Supplier<Optional<Problem>>> work = new ArrayList<>();
+            List<Runnable> work = new ArrayList<>();
             manifest.blockDigests().forEach((tensor, digest) -> {
                 SafetensorsHeader.Entry payload = decodePlaces(file, label, manifest.edge(), tensor, entries, base, arena, blocks);
                 TensorBlocks target = AnyThread.view(blocks.getLast());
@@ -239,10 +205,7 @@ public final class DeltaFile {
             if (!entries.isEmpty()) {
                 throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has tensors that its manifest does not name: " + entries.keySet());
             }
-            // Whatever the threads' pace, the first tensor that is wrong is the one reported.
-            work.parallelStream().map(Supplier::get).toList().stream().flatMap(Optional::stream).findFirst().ifPresent(problem -> {
-                throw problem;
-            });
+            InParallel.forEach(work.size(), i -> work.get(i).run());
         }
         if (!Digests.logical(blocks, manifest.blockDigests(), tensors, manifest.tensorDigests()).equals(manifest.digest())) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": block places do not match the manifest's digest; the file is damaged");
@@ -250,30 +213,26 @@ public final class DeltaFile {
         return new Decoded(manifest, blocks, tensors);
     }
 
-    /** Decodes and verifies a tensor's blocks; returns what is wrong with them. */
-    private static Optional<Problem> fill(TensorBlocks target, MemorySegment payload, String digest, BaseMatrices base, Codecs codecs,
+    /** Decodes and verifies a tensor's blocks. */
+    private static void fill(TensorBlocks target, MemorySegment payload, String digest, BaseMatrices base, Codecs codecs,
             String label) {
         String where = label + ": " + target.tensor();
-        try {
-            BlockPayload.decode(payload, target.coordinates(), AnyThread.view(matrix(base, target.tensor(), 0, 0)), target.edge(),
-                    target.values(), codecs, where);
-        } catch (Problem refused) {
-            return Optional.of(refused);
+        BlockPayload.decode(payload, target.coordinates(), AnyThread.view(matrix(base, target.tensor(), 0, 0)), target.edge(),
+                target.values(), codecs, where);
+        if (!Digests.of(target.values()).equals(digest)) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the blocks of " + target.tensor()
+                    + " do not match their digest; the file is damaged, restore it from a copy");
         }
-        return Digests.of(target.values()).equals(digest) ? Optional.empty() : Optional.of(new Problem(Problem.Code.CORRUPT_DELTA, label
-                + ": the blocks of " + target.tensor() + " do not match their digest; the file is damaged, restore it from a copy"));
     }
 
-    private static Optional<Problem> fill(WholeTensor target, MemorySegment payload, String digest, BaseMatrices base, Codecs codecs,
+    private static void fill(WholeTensor target, MemorySegment payload, String digest, BaseMatrices base, Codecs codecs,
             String label) {
         String where = label + ": " + target.tensor();
-        try {
-            WholePayload.decode(payload, AnyThread.view(whole(base, target.tensor(), null)), target.values(), codecs, where);
-        } catch (Problem refused) {
-            return Optional.of(refused);
+        WholePayload.decode(payload, AnyThread.view(whole(base, target.tensor(), null)), target.values(), codecs, where);
+        if (!Digests.of(target.values()).equals(digest)) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the values of " + target.tensor()
+                    + " do not match their digest; the file is damaged, restore it from a copy");
         }
-        return Digests.of(target.values()).equals(digest) ? Optional.empty() : Optional.of(new Problem(Problem.Code.CORRUPT_DELTA, label
-                + ": the values of " + target.tensor() + " do not match their digest; the file is damaged, restore it from a copy"));
     }
 
     private static SafetensorsHeader.Entry wholeEntry(String label, String tensor, Map<String, SafetensorsHeader.Entry> entries) {

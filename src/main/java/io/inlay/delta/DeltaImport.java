@@ -6,6 +6,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.time.DateTimeException;
 import java.time.Instant;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -29,8 +30,10 @@ public final class DeltaImport {
     public static DeltaFile.Decoded decode(MemorySegment file, String label, String baseFingerprint, BaseMatrices base, Arena arena) {
         requireOrdinary(DeltaFile.manifest(file, label), label);
         DeltaFile.Decoded decoded = DeltaFile.decode(file, label, baseFingerprint, base, arena);
-        decoded.blocks().parallelStream().forEach(blocks -> requireFinite(blocks.tensor(), AnyThread.view(blocks.values()), label));
-        decoded.tensors().parallelStream().forEach(tensor -> requireFinite(tensor.tensor(), AnyThread.view(tensor.values()), label));
+        List<TensorBlocks> blocks = decoded.blocks();
+        List<WholeTensor> tensors = decoded.tensors();
+        InParallel.forEach(blocks.size(), i -> requireFinite(blocks.get(i).tensor(), AnyThread.view(blocks.get(i).values()), label));
+        InParallel.forEach(tensors.size(), i -> requireFinite(tensors.get(i).tensor(), AnyThread.view(tensors.get(i).values()), label));
         long values = decoded.blocks().stream().mapToLong(TensorBlocks::count).sum()
                 + decoded.tensors().stream().mapToLong(WholeTensor::count).sum();
         if (values == 0 || values != decoded.manifest().values()) {

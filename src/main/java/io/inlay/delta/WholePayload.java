@@ -5,7 +5,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /** A whole tensor's values as the chunks of a file: one flat run, encoded against the base's values at the same places. */
 final class WholePayload {
@@ -17,13 +16,16 @@ final class WholePayload {
     }
 
     static byte[] encode(WholeTensor tensor, WholeTensor base, Codecs codecs) {
-        List<BlockCodec.Chunk> chunks = IntStream.range(0, chunks(tensor)).parallel().mapToObj(chunk -> codecs.with(codec -> {
+        BlockCodec.Chunk[] chunks = new BlockCodec.Chunk[chunks(tensor)];
+        InParallel.forEach(chunks.length, chunk -> chunks[chunk] = codecs.with(codec -> {
             long first = (long) chunk * CHUNK_VALUES;
             int n = length(tensor, first);
             return codec.encode(copy(tensor, first, codec.values(n)), copy(base, first, codec.base(n)));
-        })).toList();
+        }));
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        chunks.forEach(chunk -> ChunkFrame.write(out, chunk, 0));
+        for (BlockCodec.Chunk chunk : chunks) {
+            ChunkFrame.write(out, chunk, 0);
+        }
         return out.toByteArray();
     }
 
@@ -36,7 +38,7 @@ final class WholePayload {
             at = frames.getLast().end();
         }
         ChunkFrame.requireEnd(payload, at, where);
-        IntStream.range(0, frames.size()).parallel().forEach(chunk -> codecs.with(codec -> {
+        InParallel.forEach(frames.size(), chunk -> codecs.with(codec -> {
             long first = (long) chunk * CHUNK_VALUES;
             int n = length(base, first);
             short[] decoded = codec.values(n);

@@ -1,6 +1,7 @@
 package io.inlay.store;
 
 import io.inlay.Problem;
+import io.inlay.delta.InParallel;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -10,7 +11,6 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.stream.LongStream;
 
 /**
  * Files that are not to be trusted, copied into memory and not mapped: a mapped file that another process cuts short faults wherever it is
@@ -42,7 +42,7 @@ public final class FileBytes {
     static MemorySegment read(Path file, FileChannel channel, long size, Arena arena) throws IOException {
         MemorySegment bytes = arena.allocate(size, 64);
         try {
-            LongStream.range(0, Math.ceilDiv(size, PIECE)).parallel().forEach(piece -> {
+            InParallel.forEach(Math.toIntExact(Math.ceilDiv(size, PIECE)), piece -> {
                 long at = piece * PIECE;
                 fill(file, channel, at, bytes.asSlice(at, Math.min(PIECE, size - at)));
             });
