@@ -30,10 +30,11 @@ import java.io.OutputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
+import java.util.Set;
 import org.eclipse.microprofile.openapi.annotations.Operation;
 
 /** Versions of the caller's deltas as files for elsewhere, and files from elsewhere as versions. */
-@Path("/v1/deltas")
+@Path("/v1")
 @RunOnVirtualThread
 public class DeltaExportsResource {
 
@@ -62,10 +63,10 @@ public class DeltaExportsResource {
     }
 
     @GET
-    @Path("/{model}/export")
+    @Path("/deltas/{model}/export")
     @Operation(summary = "A version as a file: delta (its own), dense (plain safetensors), merged (a whole checkpoint, tar) or oci (an artifact, tar)")
     public Response export(@PathParam("model") String model, @QueryParam("format") @DefaultValue("delta") String format) {
-        if (!java.util.Set.of("delta", "dense", "merged", "oci").contains(format)) {
+        if (!Set.of("delta", "dense", "merged", "oci").contains(format)) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "the format is '" + format + "'; it must be delta, dense, merged or oci");
         }
         DeltaVersion version = catalog.resolve(caller.tenant(), model).delta().orElseThrow(() -> new Problem(Problem.Code.INVALID_REQUEST,
@@ -116,7 +117,7 @@ public class DeltaExportsResource {
     }
 
     @POST
-    @Path("/import")
+    @Path("/deltas/import")
     @Consumes({MediaType.APPLICATION_OCTET_STREAM, TAR})
     @Operation(summary = "A delta's own file, or an OCI artifact of one, as the next version of a task; validated whole before it is stored")
     public Imported importFile(@QueryParam("format") @DefaultValue("delta") String format, @QueryParam("model") String model,

@@ -97,7 +97,7 @@ final class BlockCodec implements AutoCloseable {
         int n = of.length;
         int[] places = exponentStarts(under);
         for (int i = 0; i < n; i++) {
-            int folded = fold(order(of[i]) - order(under[i]));
+            int folded = difference(of[i], under[i]);
             int at = places[exponent(under[i])]++;
             split[at] = (byte) (folded >> 8);
             split[n + at] = (byte) folded;
@@ -193,7 +193,7 @@ final class BlockCodec implements AutoCloseable {
         // An odd step, so that no column of a block is preferred.
         int step = values.length / SAMPLE | 1;
         for (int i = 0; i < values.length; i += step) {
-            int folded = fold(order(values[i]) - order(base[i]));
+            int folded = difference(values[i], base[i]);
             int x = values[i] ^ base[i];
             counts[0][folded >> 8]++;
             counts[1][folded & 0xFF]++;
@@ -221,6 +221,11 @@ final class BlockCodec implements AutoCloseable {
     private static int fold(int difference) {
         short d = (short) difference;
         return (d << 1 ^ d >> 15) & 0xFFFF;
+    }
+
+    /** What is stored of a value: its step from the base's, in [0, 65535]; small where the step is. */
+    static int difference(short value, short base) {
+        return fold(order(value) - order(base));
     }
 
     private static int unfold(int folded) {
