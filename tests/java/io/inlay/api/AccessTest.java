@@ -33,13 +33,14 @@ class AccessTest {
     @Test
     void a_wrong_key_is_refused_on_every_resource() {
         for (String path : List.of("/v1/models", "/v1/models/small", "/v1/files", "/v1/files/x", "/v1/files/x/content", "/v1/fine_tuning/jobs",
-                "/v1/fine_tuning/jobs/x", "/v1/fine_tuning/jobs/x/events", "/v1/fine_tuning/jobs/x/checkpoints", "/v1/deltas", "/v1/nothing")) {
+                "/v1/fine_tuning/jobs/x", "/v1/fine_tuning/jobs/x/events", "/v1/fine_tuning/jobs/x/checkpoints", "/v1/deltas", "/v1/deltas/x/export",
+                "/v1/nothing")) {
             Response answer = given().header("Authorization", "Bearer " + TestServer.ALICE + "x").get(path);
             assertThat(answer.statusCode()).as(path).isEqualTo(401);
             assertThat(Api.error(answer, "message")).as(path).startsWith("the API key is not one of this server's");
         }
         for (String path : List.of("/v1/completions", "/v1/chat/completions", "/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/x/cancel",
-                "/v1/inlay/models/small/verify")) {
+                "/v1/inlay/models/small/verify", "/v1/deltas/import")) {
             assertThat(Api.json(given().header("Authorization", "Basic abc"), "{}").post(path).statusCode()).as(path).isEqualTo(401);
         }
         assertThat(given().delete("/v1/files/x").statusCode()).isEqualTo(401);

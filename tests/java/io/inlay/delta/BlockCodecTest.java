@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.inlay.Problem;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.api.Test;
@@ -19,9 +20,16 @@ class BlockCodecTest {
         return all;
     }
 
-    private static short[] decoded(BlockCodec.Chunk chunk, short[] base) {
+    private final BlockCodec codec = new BlockCodec();
+
+    @AfterEach
+    void free() {
+        codec.close();
+    }
+
+    private short[] decoded(BlockCodec.Chunk chunk, short[] base) {
         short[] values = new short[base.length];
-        BlockCodec.decode(chunk.form(), chunk.bytes(), base, values, "test");
+        codec.decode(chunk.form(), chunk.bytes(), chunk.bytes().length, base, values, "test");
         return values;
     }
 
@@ -42,7 +50,7 @@ class BlockCodecTest {
                     default -> (short) random.nextInt(65536);
                 };
             }
-            assertThat(decoded(BlockCodec.encode(form, values, base), base)).isEqualTo(values);
+            assertThat(decoded(codec.encode(form, values, base), base)).isEqualTo(values);
         }
     }
 
@@ -57,18 +65,18 @@ class BlockCodecTest {
             noise[i] = (short) random.nextInt(65536);
             near[i] = Deltas.bf16(Float.intBitsToFloat(base[i] << 16) + (float) (1e-4 * random.nextGaussian()));
         }
-        assertThat(BlockCodec.encode(noise, base).form()).isEqualTo(BlockCodec.Form.RAW);
-        assertThat(BlockCodec.encode(noise, base).bytes()).hasSize(2 * 4096);
-        BlockCodec.Chunk chosen = BlockCodec.encode(near, base);
+        assertThat(codec.encode(noise, base).form()).isEqualTo(BlockCodec.Form.RAW);
+        assertThat(codec.encode(noise, base).bytes()).hasSize(2 * 4096);
+        BlockCodec.Chunk chosen = codec.encode(near, base);
         assertThat(chosen.form()).isEqualTo(BlockCodec.Form.ORDERED);
-        assertThat(chosen.bytes().length).isLessThan(BlockCodec.encode(BlockCodec.Form.XOR_SPLIT, near, base).bytes().length);
+        assertThat(chosen.bytes().length).isLessThan(codec.encode(BlockCodec.Form.XOR_SPLIT, near, base).bytes().length);
         assertThat(decoded(chosen, base)).isEqualTo(near);
     }
 
     @Test
     void a_chunk_that_expands_past_its_blocks_is_refused() {
         byte[] bomb = com.github.luben.zstd.Zstd.compress(new byte[1 << 20], 1);
-        assertThatThrownBy(() -> BlockCodec.decode(BlockCodec.Form.ORDERED, bomb, new short[256], new short[256], "d.safetensors: w"))
+        assertThatThrownBy(() -> codec.decode(BlockCodec.Form.ORDERED, bomb, bomb.length, new short[256], new short[256], "d.safetensors: w"))
                 .isInstanceOf(Problem.class).hasMessageStartingWith("d.safetensors: w has a chunk that does not decompress to 512 bytes");
     }
 
@@ -76,7 +84,7 @@ class BlockCodecTest {
     void a_chunk_of_noise_is_refused() {
         byte[] noise = new byte[100];
         new java.util.Random(3).nextBytes(noise);
-        assertThatThrownBy(() -> BlockCodec.decode(BlockCodec.Form.XOR_SPLIT, noise, new short[256], new short[256], "d: w"))
+        assertThatThrownBy(() -> codec.decode(BlockCodec.Form.XOR_SPLIT, noise, noise.length, new short[256], new short[256], "d: w"))
                 .isInstanceOf(Problem.class).hasMessageContaining("does not decompress");
     }
 }

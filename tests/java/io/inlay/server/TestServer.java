@@ -31,6 +31,9 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
     /** Where uploaded files may be this large, in bytes. */
     public static final int MAX_FILE = 200_000;
 
+    /** Where imported deltas may be this large, in bytes. */
+    public static final int MAX_IMPORT = 2_000_000;
+
     private static final Path SOURCE = Path.of("tests/golden/tuning/model");
 
     private Path root;
@@ -49,6 +52,7 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
                 Map.entry("inlay.store", root.resolve("tenants").toString()), Map.entry("inlay.data", root.resolve("data").toString()),
                 Map.entry("inlay.tenants.alice.keys", ALICE), Map.entry("inlay.tenants.bob.keys", BOB),
                 Map.entry("inlay.files.max-bytes", Integer.toString(MAX_FILE)), Map.entry("inlay.generation.max-tokens", "1000000"),
+                Map.entry("inlay.imports.max-bytes", Integer.toString(MAX_IMPORT)),
                 Map.entry("inlay.tuning.max-steps", "20000"));
     }
 

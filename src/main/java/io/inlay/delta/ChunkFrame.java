@@ -10,9 +10,10 @@ import java.nio.ByteOrder;
 /**
  * A chunk as it stands in a payload: 8 bytes of header (form, blocks in it, two zeros, length), then the form's bytes.
  *
- * @param end where the next chunk begins
+ * @param begin of the form's bytes, in the payload
+ * @param length of them
  */
-record ChunkFrame(BlockCodec.Form form, byte[] bytes, long end) {
+record ChunkFrame(BlockCodec.Form form, long begin, int length) {
 
     private static final int HEADER = 8;
 
@@ -25,7 +26,7 @@ record ChunkFrame(BlockCodec.Form form, byte[] bytes, long end) {
     }
 
     /**
-     * Reads and checks the chunk at {@code at}.
+     * Reads and checks the header of the chunk at {@code at}.
      *
      * @param blocks that it must say it has
      * @param values that it must decode to
@@ -36,7 +37,7 @@ record ChunkFrame(BlockCodec.Form form, byte[] bytes, long end) {
         if (payload.byteSize() - at < HEADER) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, where + " has a payload that ends before " + first);
         }
-        ByteBuffer head = payload.asSlice(at, HEADER).asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer head = ByteBuffer.wrap(payload.asSlice(at, HEADER).toArray(ValueLayout.JAVA_BYTE)).order(ByteOrder.LITTLE_ENDIAN);
         int form = head.get();
         int said = head.get();
         int reserved = head.getShort();
@@ -45,8 +46,19 @@ record ChunkFrame(BlockCodec.Form form, byte[] bytes, long end) {
                 || bytes > payload.byteSize() - at - HEADER || bytes > 2 * values) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, where + " has a malformed chunk at " + first);
         }
-        return new ChunkFrame(BlockCodec.Form.values()[form], payload.asSlice(at + HEADER, bytes).toArray(ValueLayout.JAVA_BYTE),
-                at + HEADER + bytes);
+        return new ChunkFrame(BlockCodec.Form.values()[form], at + HEADER, Math.toIntExact(bytes));
+    }
+
+    /** Where the next chunk begins. */
+    long end() {
+        return begin + length;
+    }
+
+    /** Fills {@code values} with what the chunk decodes to. */
+    void decode(BlockCodec codec, MemorySegment payload, short[] base, short[] values, String where) {
+        byte[] bytes = codec.frame(length);
+        MemorySegment.copy(payload, ValueLayout.JAVA_BYTE, begin, bytes, 0, length);
+        codec.decode(form, bytes, length, base, values, where);
     }
 
     /** Refuses a payload that goes on behind its last chunk. */

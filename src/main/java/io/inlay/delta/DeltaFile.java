@@ -1,26 +1,21 @@
 package io.inlay.delta;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
-import java.io.ByteArrayOutputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
-import java.util.HexFormat;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * A delta as one safetensors file: per tensor {@code <tensor>.blocks} I32 [n, 2] and {@code <tensor>.payload} U8, per whole tensor
@@ -28,16 +23,12 @@ import java.util.TreeMap;
  */
 public final class DeltaFile {
 
-    /** Blocks that are compressed together at most. */
-    static final int CHUNK_BLOCKS = 16;
-
     /** The largest edge that a file may have; it bounds what a decoder allocates. */
     static final int MAX_EDGE = 1024;
 
     private static final String BLOCKS = ".blocks";
     private static final String PAYLOAD = ".payload";
     private static final String WHOLE = ".whole";
-    private static final ObjectMapper JSON = new ObjectMapper();
 
     private DeltaFile() {
     }
@@ -70,103 +61,75 @@ public final class DeltaFile {
      * @throws Problem {@code BASE_MISMATCH} when the base lacks a tensor or has it in another shape
      */
     public static Encoded encode(DeltaManifest draft, List<TensorBlocks> blocks, List<WholeTensor> tensors, BaseMatrices base) {
-        List<TensorBlocks> sorted = blocks.stream().sorted(Comparator.comparing(TensorBlocks::tensor)).toList();
+        List<TensorBlocks> sorted = blocks.stream().sorted(Comparator.comparing(TensorBlocks::tensor)).map(AnyThread::view).toList();
+        List<WholeTensor> sortedTensors = tensors.stream().sorted(Comparator.comparing(WholeTensor::tensor)).map(AnyThread::view).toList();
+        requireStorable(draft, sorted, sortedTensors);
+        Part[] parts = new Part[sorted.size() + sortedTensors.size()];
+        try (Codecs codecs = new Codecs()) {
+            InParallel.forEach(parts.length, i -> parts[i] = i < sorted.size() ? part(sorted.get(i), base, codecs)
+                    : part(sortedTensors.get(i - sorted.size()), base, codecs));
+        }
         SortedMap<String, String> digests = new TreeMap<>();
-        ObjectNode header = JSON.createObjectNode();
+        SafetensorsLayout layout = new SafetensorsLayout();
         List<byte[]> data = new ArrayList<>();
-        long offset = 0;
         long values = 0;
-        ObjectNode metadata = header.putObject("__metadata__");
         for (TensorBlocks each : sorted) {
+            Part part = parts[data.size() / 2];
+            digests.put(each.tensor(), part.digest());
+            byte[] coordinates = coordinates(each);
+            layout.add(each.tensor() + BLOCKS, "I32", new long[] {each.coordinates().size(), 2}, coordinates.length);
+            layout.add(each.tensor() + PAYLOAD, "U8", new long[] {part.payload().length}, part.payload().length);
+            data.add(coordinates);
+            data.add(part.payload());
+            values += each.count();
+        }
+        SortedMap<String, String> tensorDigests = new TreeMap<>();
+        for (WholeTensor each : sortedTensors) {
+            Part part = parts[sorted.size() + tensorDigests.size()];
+            tensorDigests.put(each.tensor(), part.digest());
+            layout.add(each.tensor() + WHOLE, "U8", new long[] {part.payload().length}, part.payload().length);
+            data.add(part.payload());
+            values += each.count();
+        }
+        DeltaManifest manifest = draft.with(values, digests, tensorDigests,
+                Digests.logical(sorted, digests, sortedTensors, tensorDigests));
+        data.addFirst(layout.metadata(manifest.toMetadata()).header());
+        return new Encoded(manifest, data);
+    }
+
+    /** What is encoded of one tensor, apart from the others. */
+    private record Part(String digest, byte[] payload) {
+    }
+
+    private static Part part(TensorBlocks blocks, BaseMatrices base, Codecs codecs) {
+        BaseMatrices.Matrix matrix = matrix(base, blocks.tensor(), blocks.rows(), blocks.columns());
+        return new Part(Digests.of(blocks.values()), BlockPayload.encode(blocks, AnyThread.view(matrix), codecs));
+    }
+
+    private static Part part(WholeTensor tensor, BaseMatrices base, Codecs codecs) {
+        WholeTensor under = whole(base, tensor.tensor(), tensor.shape());
+        return new Part(Digests.of(tensor.values()), WholePayload.encode(tensor, AnyThread.view(under), codecs));
+    }
+
+    private static void requireStorable(DeltaManifest draft, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
+        Set<String> names = new HashSet<>();
+        for (TensorBlocks each : blocks) {
             if (each.edge() != draft.edge() || each.edge() > MAX_EDGE) {
                 throw new IllegalArgumentException(each.tensor() + " has blocks of edge " + each.edge() + ", the manifest says "
                         + draft.edge() + "; at most " + MAX_EDGE + " can be stored");
             }
-            if (digests.put(each.tensor(), blockDigest(each)) != null) {
-                throw new IllegalArgumentException(each.tensor() + " is given twice");
-            }
-            byte[] coordinates = coordinates(each);
-            byte[] payload = payload(each, matrix(base, each.tensor(), each.rows(), each.columns()));
-            offset = describe(header, each.tensor() + BLOCKS, "I32", new long[] {each.coordinates().size(), 2}, offset, coordinates.length);
-            offset = describe(header, each.tensor() + PAYLOAD, "U8", new long[] {payload.length}, offset, payload.length);
-            data.add(coordinates);
-            data.add(payload);
-            values += each.count();
         }
-        List<WholeTensor> sortedTensors = tensors.stream().sorted(Comparator.comparing(WholeTensor::tensor)).toList();
-        SortedMap<String, String> tensorDigests = new TreeMap<>();
-        for (WholeTensor each : sortedTensors) {
-            if (digests.containsKey(each.tensor()) || tensorDigests.put(each.tensor(), tensorDigest(each)) != null) {
-                throw new IllegalArgumentException(each.tensor() + " is given twice");
+        Stream.concat(blocks.stream().map(TensorBlocks::tensor), tensors.stream().map(WholeTensor::tensor)).forEach(name -> {
+            if (!names.add(name)) {
+                throw new IllegalArgumentException(name + " is given twice");
             }
-            byte[] payload = WholePayload.encode(each, whole(base, each.tensor(), each.shape()));
-            offset = describe(header, each.tensor() + WHOLE, "U8", new long[] {payload.length}, offset, payload.length);
-            data.add(payload);
-            values += each.count();
-        }
-        DeltaManifest manifest = draft.with(values, digests, tensorDigests,
-                logicalDigest(sorted, digests, sortedTensors, tensorDigests));
-        manifest.toMetadata().forEach(metadata::put);
-        List<byte[]> parts = new ArrayList<>();
-        parts.add(headerBytes(header));
-        parts.addAll(data);
-        return new Encoded(manifest, parts);
+        });
     }
 
-    private static long describe(ObjectNode header, String name, String dtype, long[] shape, long offset, long bytes) {
-        ObjectNode entry = header.putObject(name);
-        entry.put("dtype", dtype);
-        for (long size : shape) {
-            entry.withArray("shape").add(size);
-        }
-        entry.putArray("data_offsets").add(offset).add(offset + bytes);
-        return offset + bytes;
-    }
-
-    private static byte[] headerBytes(ObjectNode header) {
-        try {
-            byte[] json = JSON.writeValueAsBytes(header);
-            int padded = (json.length + 7) / 8 * 8;
-            ByteBuffer bytes = ByteBuffer.allocate(8 + padded).order(ByteOrder.LITTLE_ENDIAN).putLong(padded).put(json);
-            while (bytes.hasRemaining()) {
-                bytes.put((byte) ' ');
-            }
-            return bytes.array();
-        } catch (JsonProcessingException impossible) {
-            throw new AssertionError("a header is plain data", impossible);
-        }
-    }
-
-    private static byte[] coordinates(TensorBlocks blocks) {
+    static byte[] coordinates(TensorBlocks blocks) {
         ByteBuffer bytes = ByteBuffer.allocate(8 * blocks.coordinates().size()).order(ByteOrder.LITTLE_ENDIAN);
         blocks.coordinates().forEach(at -> bytes.putInt(at.row()).putInt(at.column()));
         return bytes.array();
-    }
-
-    private static byte[] payload(TensorBlocks blocks, BaseMatrices.Matrix base) {
-        int square = blocks.edge() * blocks.edge();
-        int count = blocks.coordinates().size();
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        for (int first = 0; first < count; first += CHUNK_BLOCKS) {
-            int length = Math.min(CHUNK_BLOCKS, count - first);
-            short[] values = new short[length * square];
-            MemorySegment.copy(blocks.values(), ValueLayout.JAVA_SHORT_UNALIGNED, 2L * first * square, values, 0, values.length);
-            BlockCodec.Chunk chunk = BlockCodec.encode(values, baseValues(base, blocks.coordinates(), first, length, blocks.edge()));
-            ChunkFrame.write(out, chunk, length);
-        }
-        return out.toByteArray();
-    }
-
-    private static short[] baseValues(BaseMatrices.Matrix base, List<BlockCoordinate> coordinates, int first, int length, int edge) {
-        short[] values = new short[length * edge * edge];
-        for (int k = 0; k < length; k++) {
-            BlockCoordinate at = coordinates.get(first + k);
-            for (int row = 0; row < edge; row++) {
-                long source = ((long) at.row() * edge + row) * base.columns() + (long) at.column() * edge;
-                MemorySegment.copy(base.bits(), ValueLayout.JAVA_SHORT_UNALIGNED, 2 * source, values, (k * edge + row) * edge, edge);
-            }
-        }
-        return values;
     }
 
     private static BaseMatrices.Matrix matrix(BaseMatrices base, String tensor, int rows, int columns) {
@@ -192,7 +155,12 @@ public final class DeltaFile {
 
     /** The manifest alone; checks the header but reads no payload. */
     public static DeltaManifest manifest(MemorySegment file, String label) {
-        return DeltaManifest.ofMetadata(SafetensorsHeader.read(file, label, Problem.Code.CORRUPT_DELTA).metadata(), label);
+        return manifest(file, file.byteSize(), label);
+    }
+
+    /** The manifest of a file of {@code fileBytes}, of which {@code beginning} has the header whole. */
+    public static DeltaManifest manifest(MemorySegment beginning, long fileBytes, String label) {
+        return DeltaManifest.ofMetadata(SafetensorsHeader.read(beginning, fileBytes, label, Problem.Code.CORRUPT_DELTA).metadata(), label);
     }
 
     /**
@@ -214,48 +182,70 @@ public final class DeltaFile {
         }
         Map<String, SafetensorsHeader.Entry> entries = new TreeMap<>();
         header.entries().forEach(entry -> entries.put(entry.name(), entry));
+        MemorySegment bytes = AnyThread.view(file);
         List<TensorBlocks> blocks = new ArrayList<>();
-        for (Map.Entry<String, String> expected : manifest.blockDigests().entrySet()) {
-            TensorBlocks decoded = decodeTensor(file, label, manifest.edge(), expected.getKey(), entries, base, arena);
-            if (!blockDigest(decoded).equals(expected.getValue())) {
-                throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the blocks of " + expected.getKey()
-                        + " do not match their digest; the file is damaged, restore it from a copy");
-            }
-            blocks.add(decoded);
-        }
         List<WholeTensor> tensors = new ArrayList<>();
-        for (Map.Entry<String, String> expected : manifest.tensorDigests().entrySet()) {
-            if (manifest.blockDigests().containsKey(expected.getKey())) {
-                throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has " + expected.getKey() + " both in blocks and whole");
+        try (Codecs codecs = new Codecs()) {
+            List<Runnable> work = new ArrayList<>();
+            manifest.blockDigests().forEach((tensor, digest) -> {
+                SafetensorsHeader.Entry payload = decodePlaces(file, label, manifest.edge(), tensor, entries, base, arena, blocks);
+                TensorBlocks target = AnyThread.view(blocks.getLast());
+                work.add(() -> fill(target, bytes.asSlice(payload.begin(), payload.bytes()), digest, base, codecs, label));
+            });
+            manifest.tensorDigests().forEach((tensor, digest) -> {
+                if (manifest.blockDigests().containsKey(tensor)) {
+                    throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has " + tensor + " both in blocks and whole");
+                }
+                SafetensorsHeader.Entry payload = wholeEntry(label, tensor, entries);
+                WholeTensor under = whole(base, tensor, null);
+                tensors.add(new WholeTensor(tensor, under.shape(), arena.allocate(2 * under.count(), 64)));
+                WholeTensor target = AnyThread.view(tensors.getLast());
+                work.add(() -> fill(target, bytes.asSlice(payload.begin(), payload.bytes()), digest, base, codecs, label));
+            });
+            if (!entries.isEmpty()) {
+                throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has tensors that its manifest does not name: " + entries.keySet());
             }
-            WholeTensor decoded = decodeWhole(file, label, expected.getKey(), entries, base, arena);
-            if (!tensorDigest(decoded).equals(expected.getValue())) {
-                throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the values of " + expected.getKey()
-                        + " do not match their digest; the file is damaged, restore it from a copy");
-            }
-            tensors.add(decoded);
+            InParallel.forEach(work.size(), i -> work.get(i).run());
         }
-        if (!entries.isEmpty()) {
-            throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has tensors that its manifest does not name: " + entries.keySet());
-        }
-        if (!logicalDigest(blocks, manifest.blockDigests(), tensors, manifest.tensorDigests()).equals(manifest.digest())) {
+        if (!Digests.logical(blocks, manifest.blockDigests(), tensors, manifest.tensorDigests()).equals(manifest.digest())) {
             throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": block places do not match the manifest's digest; the file is damaged");
         }
         return new Decoded(manifest, blocks, tensors);
     }
 
-    private static WholeTensor decodeWhole(MemorySegment file, String label, String tensor, Map<String, SafetensorsHeader.Entry> entries,
-            BaseMatrices base, Arena arena) {
-        String where = label + ": " + tensor;
-        SafetensorsHeader.Entry payload = entries.remove(tensor + WHOLE);
-        if (payload == null || !payload.dtype().equals("U8")) {
-            throw new Problem(Problem.Code.CORRUPT_DELTA, where + " lacks its .whole (U8)");
+    /** Decodes and verifies a tensor's blocks. */
+    private static void fill(TensorBlocks target, MemorySegment payload, String digest, BaseMatrices base, Codecs codecs,
+            String label) {
+        String where = label + ": " + target.tensor();
+        BlockPayload.decode(payload, target.coordinates(), AnyThread.view(matrix(base, target.tensor(), 0, 0)), target.edge(),
+                target.values(), codecs, where);
+        if (!Digests.of(target.values()).equals(digest)) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the blocks of " + target.tensor()
+                    + " do not match their digest; the file is damaged, restore it from a copy");
         }
-        return WholePayload.decode(file.asSlice(payload.begin(), payload.bytes()), whole(base, tensor, null), arena, where);
     }
 
-    private static TensorBlocks decodeTensor(MemorySegment file, String label, int edge, String tensor,
-            Map<String, SafetensorsHeader.Entry> entries, BaseMatrices base, Arena arena) {
+    private static void fill(WholeTensor target, MemorySegment payload, String digest, BaseMatrices base, Codecs codecs,
+            String label) {
+        String where = label + ": " + target.tensor();
+        WholePayload.decode(payload, AnyThread.view(whole(base, target.tensor(), null)), target.values(), codecs, where);
+        if (!Digests.of(target.values()).equals(digest)) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": the values of " + target.tensor()
+                    + " do not match their digest; the file is damaged, restore it from a copy");
+        }
+    }
+
+    private static SafetensorsHeader.Entry wholeEntry(String label, String tensor, Map<String, SafetensorsHeader.Entry> entries) {
+        SafetensorsHeader.Entry payload = entries.remove(tensor + WHOLE);
+        if (payload == null || !payload.dtype().equals("U8")) {
+            throw new Problem(Problem.Code.CORRUPT_DELTA, label + ": " + tensor + " lacks its .whole (U8)");
+        }
+        return payload;
+    }
+
+    /** Adds the tensor's places with memory for their values to {@code blocks}; returns where the values are. */
+    private static SafetensorsHeader.Entry decodePlaces(MemorySegment file, String label, int edge, String tensor,
+            Map<String, SafetensorsHeader.Entry> entries, BaseMatrices base, Arena arena, List<TensorBlocks> blocks) {
         String where = label + ": " + tensor;
         SafetensorsHeader.Entry places = entries.remove(tensor + BLOCKS);
         SafetensorsHeader.Entry payload = entries.remove(tensor + PAYLOAD);
@@ -270,8 +260,8 @@ public final class DeltaFile {
         }
         List<BlockCoordinate> coordinates = readCoordinates(file, places, matrix, edge, where);
         MemorySegment values = arena.allocate(2L * edge * edge * coordinates.size(), 64);
-        decodePayload(file.asSlice(payload.begin(), payload.bytes()), coordinates, matrix, edge, values, where);
-        return new TensorBlocks(tensor, matrix.rows(), matrix.columns(), edge, coordinates, values);
+        blocks.add(new TensorBlocks(tensor, matrix.rows(), matrix.columns(), edge, coordinates, values));
+        return payload;
     }
 
     private static List<BlockCoordinate> readCoordinates(MemorySegment file, SafetensorsHeader.Entry places, BaseMatrices.Matrix matrix,
@@ -297,63 +287,5 @@ public final class DeltaFile {
             previous = at;
         }
         return coordinates;
-    }
-
-    private static void decodePayload(MemorySegment payload, List<BlockCoordinate> coordinates, BaseMatrices.Matrix matrix, int edge,
-            MemorySegment values, String where) {
-        int square = edge * edge;
-        long at = 0;
-        for (int first = 0; first < coordinates.size(); first += CHUNK_BLOCKS) {
-            int length = Math.min(CHUNK_BLOCKS, coordinates.size() - first);
-            ChunkFrame chunk = ChunkFrame.read(payload, at, length, (long) length * square, where, "block " + first);
-            short[] decoded = new short[length * square];
-            BlockCodec.decode(chunk.form(), chunk.bytes(), baseValues(matrix, coordinates, first, length, edge), decoded, where);
-            MemorySegment.copy(decoded, 0, values, ValueLayout.JAVA_SHORT_UNALIGNED, 2L * first * square, decoded.length);
-            at = chunk.end();
-        }
-        ChunkFrame.requireEnd(payload, at, where);
-    }
-
-    private static String blockDigest(TensorBlocks blocks) {
-        MessageDigest digest = sha256();
-        for (int k = 0; k < blocks.coordinates().size(); k++) {
-            digest.update(blocks.block(k).asByteBuffer());
-        }
-        return hex(digest);
-    }
-
-    private static String tensorDigest(WholeTensor tensor) {
-        MessageDigest digest = sha256();
-        // A buffer has at most 2 GiB.
-        for (long at = 0; at < tensor.values().byteSize(); at += 1 << 30) {
-            digest.update(tensor.values().asSlice(at, Math.min(1 << 30, tensor.values().byteSize() - at)).asByteBuffer());
-        }
-        return hex(digest);
-    }
-
-    private static String logicalDigest(List<TensorBlocks> sorted, Map<String, String> digests, List<WholeTensor> tensors,
-            Map<String, String> tensorDigests) {
-        MessageDigest digest = sha256();
-        for (TensorBlocks each : sorted) {
-            String line = each.tensor() + "\t" + each.edge() + "\t" + each.coordinates() + "\t" + digests.get(each.tensor()) + "\n";
-            digest.update(line.getBytes(StandardCharsets.UTF_8));
-        }
-        for (WholeTensor each : tensors) {
-            String line = each.tensor() + "\twhole\t" + Arrays.toString(each.shape()) + "\t" + tensorDigests.get(each.tensor()) + "\n";
-            digest.update(line.getBytes(StandardCharsets.UTF_8));
-        }
-        return hex(digest);
-    }
-
-    private static MessageDigest sha256() {
-        try {
-            return MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException impossible) {
-            throw new AssertionError("every JDK has SHA-256", impossible);
-        }
-    }
-
-    private static String hex(MessageDigest digest) {
-        return "sha256:" + HexFormat.of().formatHex(digest.digest());
     }
 }

@@ -1,9 +1,13 @@
 package io.inlay.delta;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.inlay.Problem;
 import java.util.Map;
 import java.util.SortedMap;
@@ -45,7 +49,10 @@ public record DeltaManifest(int formatVersion, String base, String baseFingerpri
     static final String FORMAT = "inlay-delta";
     static final String MANIFEST_KEY = "manifest";
 
-    private static final ObjectMapper JSON = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
+    private static final ObjectMapper JSON = JsonMapper.builder(JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(8).build()).build())
+            .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES).build();
 
     public DeltaManifest {
         hyperparameters = hyperparameters == null ? new TreeMap<>() : new TreeMap<>(hyperparameters);

@@ -63,16 +63,21 @@ public record SafetensorsHeader(List<Entry> entries, Map<String, String> metadat
      * @throws Problem naming the file, the tensor and what is wrong
      */
     public static SafetensorsHeader read(MemorySegment file, String label, Problem.Code code) {
+        return read(file, file.byteSize(), label, code);
+    }
+
+    /** Likewise, of a file of {@code fileBytes}, of which {@code file} has the header whole and anything more or nothing more. */
+    public static SafetensorsHeader read(MemorySegment file, long fileBytes, String label, Problem.Code code) {
         Refusal refusal = new Refusal(label, code);
-        if (file.byteSize() < 8) {
-            throw refusal.of("is " + file.byteSize() + " bytes; a safetensors file has at least the 8 of its header's length");
+        if (fileBytes < 8) {
+            throw refusal.of("is " + fileBytes + " bytes; a safetensors file has at least the 8 of its header's length");
         }
         long length = file.get(ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN), 0);
         if (length < 2 || length > MAX_HEADER_BYTES) {
             throw refusal.of("states a header of " + Long.toUnsignedString(length) + " bytes; it must have 2 to " + MAX_HEADER_BYTES);
         }
-        if (length > file.byteSize() - 8) {
-            throw refusal.of("states a header of " + length + " bytes but is only " + file.byteSize() + " bytes long; it is truncated");
+        if (length > fileBytes - 8) {
+            throw refusal.of("states a header of " + length + " bytes but is only " + fileBytes + " bytes long; it is truncated");
         }
         byte[] header = file.asSlice(8, length).toArray(ValueLayout.JAVA_BYTE);
         if (header[0] != '{') {
@@ -83,7 +88,7 @@ public record SafetensorsHeader(List<Entry> entries, Map<String, String> metadat
         } catch (CharacterCodingException notUtf8) {
             throw refusal.of("has a header that is not UTF-8");
         }
-        return parse(header, 8 + length, file.byteSize(), refusal);
+        return parse(header, 8 + length, fileBytes, refusal);
     }
 
     private record Refusal(String label, Problem.Code code) {

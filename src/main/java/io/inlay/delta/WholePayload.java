@@ -1,9 +1,10 @@
 package io.inlay.delta;
 
 import java.io.ByteArrayOutputStream;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
 
 /** A whole tensor's values as the chunks of a file: one flat run, encoded against the base's values at the same places. */
 final class WholePayload {
@@ -14,33 +15,49 @@ final class WholePayload {
     private WholePayload() {
     }
 
-    static byte[] encode(WholeTensor tensor, WholeTensor base) {
+    static byte[] encode(WholeTensor tensor, WholeTensor base, Codecs codecs) {
+        BlockCodec.Chunk[] chunks = new BlockCodec.Chunk[chunks(tensor)];
+        InParallel.forEach(chunks.length, chunk -> chunks[chunk] = codecs.with(codec -> {
+            long first = (long) chunk * CHUNK_VALUES;
+            int n = length(tensor, first);
+            return codec.encode(copy(tensor, first, codec.values(n)), copy(base, first, codec.base(n)));
+        }));
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        for (long first = 0; first < tensor.count(); first += CHUNK_VALUES) {
-            ChunkFrame.write(out, BlockCodec.encode(values(tensor, first), values(base, first)), 0);
+        for (BlockCodec.Chunk chunk : chunks) {
+            ChunkFrame.write(out, chunk, 0);
         }
         return out.toByteArray();
     }
 
-    /** Fills memory of the arena. */
-    static WholeTensor decode(MemorySegment payload, WholeTensor base, Arena arena, String where) {
-        MemorySegment decoded = arena.allocate(2 * base.count(), 64);
+    /** Fills {@code values}, as many as the base's tensor has. All frames are checked before the first is decoded. */
+    static void decode(MemorySegment payload, WholeTensor base, MemorySegment values, Codecs codecs, String where) {
+        List<ChunkFrame> frames = new ArrayList<>();
         long at = 0;
         for (long first = 0; first < base.count(); first += CHUNK_VALUES) {
-            short[] under = values(base, first);
-            ChunkFrame chunk = ChunkFrame.read(payload, at, 0, under.length, where, "value " + first);
-            short[] values = new short[under.length];
-            BlockCodec.decode(chunk.form(), chunk.bytes(), under, values, where);
-            MemorySegment.copy(values, 0, decoded, ValueLayout.JAVA_SHORT_UNALIGNED, 2 * first, values.length);
-            at = chunk.end();
+            frames.add(ChunkFrame.read(payload, at, 0, length(base, first), where, "value " + first));
+            at = frames.getLast().end();
         }
         ChunkFrame.requireEnd(payload, at, where);
-        return new WholeTensor(base.tensor(), base.shape(), decoded);
+        InParallel.forEach(frames.size(), chunk -> codecs.with(codec -> {
+            long first = (long) chunk * CHUNK_VALUES;
+            int n = length(base, first);
+            short[] decoded = codec.values(n);
+            frames.get(chunk).decode(codec, payload, copy(base, first, codec.base(n)), decoded, where);
+            MemorySegment.copy(decoded, 0, values, ValueLayout.JAVA_SHORT_UNALIGNED, 2 * first, n);
+            return null;
+        }));
     }
 
-    private static short[] values(WholeTensor tensor, long first) {
-        short[] values = new short[(int) Math.min(CHUNK_VALUES, tensor.count() - first)];
-        MemorySegment.copy(tensor.values(), ValueLayout.JAVA_SHORT_UNALIGNED, 2 * first, values, 0, values.length);
-        return values;
+    private static int chunks(WholeTensor tensor) {
+        return Math.toIntExact(Math.ceilDiv(tensor.count(), CHUNK_VALUES));
+    }
+
+    private static int length(WholeTensor tensor, long first) {
+        return (int) Math.min(CHUNK_VALUES, tensor.count() - first);
+    }
+
+    private static short[] copy(WholeTensor tensor, long first, short[] to) {
+        MemorySegment.copy(tensor.values(), ValueLayout.JAVA_SHORT_UNALIGNED, 2 * first, to, 0, to.length);
+        return to;
     }
 }

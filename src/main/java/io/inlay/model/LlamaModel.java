@@ -157,6 +157,11 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         return weights;
     }
 
+    /** Where the checkpoint lies. */
+    Path folder() {
+        return checkpoint.folder();
+    }
+
     /** The parameter of that name as held; null when there is none. */
     Tensor tensor(String parameter) {
         return tensors.get(parameter);

@@ -2,6 +2,7 @@ package io.inlay.server;
 
 import io.inlay.Problem;
 import io.inlay.api.AnswerLimits;
+import io.inlay.api.ImportLimits;
 import io.inlay.api.TenantKeys;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
@@ -185,6 +186,12 @@ public class Composition {
     @Singleton
     AnswerLimits answerLimits() {
         return new AnswerLimits(config.generation().maxTokens());
+    }
+
+    @Produces
+    @Singleton
+    ImportLimits importLimits() {
+        return new ImportLimits(config.imports().maxBytes(), config.data().resolve("imports"));
     }
 
     void start(@Observes StartupEvent event, ModelCatalog catalog, TenantKeys keys, TuningJobs jobs) {

@@ -37,6 +37,9 @@ public interface InlayConfig {
     /** Limits on uploaded files. */
     Files files();
 
+    /** Limits on deltas that are imported. */
+    Imports imports();
+
     /** Tuning jobs. */
     Tuning tuning();
 
@@ -94,6 +97,14 @@ public interface InlayConfig {
     interface Files {
 
         /** The largest file that is taken, in bytes. */
+        @WithDefault("268435456")
+        long maxBytes();
+    }
+
+    /** Limits on deltas that are imported. */
+    interface Imports {
+
+        /** The largest file or archive that is taken, in bytes; it is in memory while it is checked. */
         @WithDefault("268435456")
         long maxBytes();
     }

@@ -8,13 +8,10 @@ import io.inlay.delta.TensorBlocks;
 import io.inlay.delta.WholeTensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -199,9 +196,9 @@ public final class FolderDeltaStore implements DeltaStore {
         }
         return Optional.of(known.computeIfAbsent(file, _ -> {
             try (Arena arena = Arena.ofConfined()) {
-                MemorySegment mapped = map(file, arena);
-                DeltaManifest manifest = DeltaFile.manifest(mapped, file.toString());
-                return new DeltaVersion(tenant, base, task, number, manifest.digest(), mapped.byteSize(), manifest);
+                FileBytes.Beginning header = FileBytes.header(file, arena);
+                DeltaManifest manifest = DeltaFile.manifest(header.bytes(), header.fileBytes(), file.toString());
+                return new DeltaVersion(tenant, base, task, number, manifest.digest(), header.fileBytes(), manifest);
             } catch (IOException failure) {
                 throw storage("reading " + file, failure);
             }
@@ -211,8 +208,8 @@ public final class FolderDeltaStore implements DeltaStore {
     @Override
     public LoadedDelta load(DeltaVersion version, String baseFingerprint, BaseMatrices matrices, Arena arena) {
         Path file = file(version);
-        try (Arena mapping = Arena.ofConfined()) {
-            DeltaFile.Decoded decoded = DeltaFile.decode(map(file, mapping), file.toString(), baseFingerprint, matrices, arena);
+        try (Arena copy = Arena.ofShared()) {
+            DeltaFile.Decoded decoded = DeltaFile.decode(FileBytes.read(file, copy), file.toString(), baseFingerprint, matrices, arena);
             return new LoadedDelta(version, decoded.blocks(), decoded.tensors());
         } catch (NoSuchFileException deleted) {
             throw new Problem(Problem.Code.NOT_FOUND, version.model() + " is no longer there", deleted);
@@ -239,12 +236,6 @@ public final class FolderDeltaStore implements DeltaStore {
             return removed;
         } catch (IOException failure) {
             throw storage("deleting " + version.model(), failure);
-        }
-    }
-
-    private static MemorySegment map(Path file, Arena arena) throws IOException {
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
-            return channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
         }
     }
 
