@@ -36,7 +36,7 @@ final class PaperTrial implements AutoCloseable {
 
     private static final Path BASE = Path.of("model-store/base/inlay-tiny");
     private static final int BATCH = 32;
-    private static final int HELD_OUT = 150;
+    private static final int HELD_OUT = 100;
     private static final int LONGEST_ANSWER = 8;
 
     private final LlamaModel base;
