@@ -23,9 +23,11 @@ public class Problems {
         return switch (code) {
             case INVALID_REQUEST, CONTEXT_LENGTH_EXCEEDED, INVALID_TRAINING_FILE, INVALID_HYPERPARAMETERS -> 400;
             case INVALID_API_KEY -> 401;
+            case PERMISSION_DENIED -> 403;
             case NOT_FOUND, MODEL_NOT_FOUND -> 404;
             case CONFLICT, BASE_MISMATCH, CANCELLED -> 409;
             case PAYLOAD_TOO_LARGE -> 413;
+            case RATE_LIMIT_EXCEEDED -> 429;
             case OVERLOADED, UNAVAILABLE -> 503;
             case STORAGE_FULL -> 507;
             case CORRUPT_CHECKPOINT, UNSUPPORTED_MODEL, CORRUPT_DELTA, STORAGE_FAILED, NOT_FINITE, INTERNAL -> 500;
@@ -35,7 +37,9 @@ public class Problems {
     static Wire.ErrorBody body(Problem problem) {
         String type = switch (status(problem.code())) {
             case 401 -> "authentication_error";
+            case 403 -> "permission_error";
             case 404 -> "not_found_error";
+            case 429 -> "rate_limit_error";
             case 503 -> "service_unavailable_error";
             case 500, 507 -> "server_error";
             default -> "invalid_request_error";
