@@ -25,7 +25,8 @@ class AuditLogTest {
     private Path folder;
 
     private static AuditEntry entry(String object) {
-        return new AuditEntry(Instant.parse("2026-01-05T10:12:31.500Z"), "req-1", new Principal("key-1", Role.OWNER, Optional.of("acme")), "file.upload",
+        return new AuditEntry(Instant.parse("2026-01-05T10:12:31.500Z"), "req-1", new Principal("key-1", Role.OWNER, Optional.of("acme")),
+                "file.upload",
                 Optional.of(object), AuditEntry.Outcome.DONE, 200);
     }
 
@@ -39,7 +40,8 @@ class AuditLogTest {
     void a_line_is_json_with_who_and_what() throws IOException {
         try (AuditLog log = new AuditLog(folder, 1_000_000)) {
             log.append(entry("file-1"));
-            assertThat(Files.readString(folder.resolve("audit.jsonl"))).isEqualTo("{\"time\":\"2026-01-05T10:12:31.500Z\",\"request\":\"req-1\","
+            assertThat(Files.readString(folder.resolve("audit.jsonl")))
+                    .isEqualTo("{\"time\":\"2026-01-05T10:12:31.500Z\",\"request\":\"req-1\","
                     + "\"key\":\"key-1\",\"role\":\"owner\",\"tenant\":\"acme\",\"change\":\"file.upload\",\"object\":\"file-1\",\"outcome\":\"done\","
                     + "\"status\":200}\n");
         }
@@ -54,7 +56,8 @@ class AuditLogTest {
         }
         List<String> lines = Files.readAllLines(folder.resolve("audit.jsonl"));
         assertThat(lines).hasSize(2);
-        assertThat(new ObjectMapper().readTree(lines.getFirst()).path("object").asText()).startsWith("a\"}?{\"time\":\"forged?").hasSize(83);
+        assertThat(new ObjectMapper().readTree(lines.getFirst()).path("object").asText()).startsWith("a\"}?{\"time\":\"forged?")
+                .hasSize(83);
         assertThat(new ObjectMapper().readTree(lines.getLast()).path("object").asText()).isEqualTo("inlay_(redacted)");
     }
 
@@ -100,8 +103,8 @@ class AuditLogTest {
             Path gone = folder.resolveSibling(folder.getFileName() + "-moved");
             Files.move(folder, gone);
             Files.writeString(folder, "in the way");
-            assertThatThrownBy(() -> log.append(entry("file-2"))).isInstanceOf(Problem.class).hasMessageStartingWith("the audit log in " + folder
-                    + " cannot be written").hasMessageEndingWith("check its disk and its rights (inlay.audit.folder)");
+            assertThatThrownBy(() -> log.append(entry("file-2"))).isInstanceOf(Problem.class).hasMessageStartingWith("the audit log in "
+                    + folder + " cannot be written").hasMessageEndingWith("check its disk and its rights (inlay.audit.folder)");
             assertThatThrownBy(log::requireWritable).isInstanceOf(Problem.class);
             Files.delete(folder);
             Files.move(gone, folder);

@@ -13,11 +13,13 @@ import org.junit.jupiter.params.provider.ValueSource;
 class NamesTest {
 
     @ParameterizedTest
-    @ValueSource(strings = {"", ".", "..", ".a", "-a", "_a", "a/b", "a\\b", "a b", "a\0", "a\n", "%2e%2e", "аlice", "ａlice", "alice\u200b", "é", "e\u0301",
+    @ValueSource(strings = {"", ".", "..", ".a", "-a", "_a", "a/b", "a\\b", "a b", "a\0", "a\n", "%2e%2e", "аlice", "ａlice",
+            "alice\u200b", "é", "e\u0301",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"})
     void what_is_more_or_less_than_a_name_is_refused(String name) {
         assertThatThrownBy(() -> Names.require("tenant", name)).isInstanceOf(Problem.class).hasMessageStartingWith("tenant name '")
-                .hasMessageEndingWith("' is not allowed; use letters, digits, '.', '_' and '-', 64 at most, beginning with a letter or digit");
+                .hasMessageEndingWith("' is not allowed; use letters, digits, '.', '_' and '-', 64 at most, beginning with a letter "
+                        + "or digit");
     }
 
     @Test

@@ -41,8 +41,9 @@ class ServerSecretTest {
         ServerSecret.of(Optional.empty(), folder);
         Path file = folder.resolve("access.secret");
         Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-r-----"));
-        assertThatThrownBy(() -> ServerSecret.of(Optional.empty(), folder)).isInstanceOf(Problem.class).hasMessage(file + " can be read or written by "
-                + "others than its owner (rw-r-----); chmod 600 it, and if somebody may have read it, give every tenant new keys");
+        assertThatThrownBy(() -> ServerSecret.of(Optional.empty(), folder)).isInstanceOf(Problem.class).hasMessage(file
+                + " can be read or written by others than its owner (rw-r-----); chmod 600 it, and if somebody may have read it, give "
+                + "every tenant new keys");
     }
 
     @Test

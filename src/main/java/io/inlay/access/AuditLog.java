@@ -126,8 +126,8 @@ public final class AuditLog implements AutoCloseable {
     }
 
     private Problem failed(IOException failure) {
-        return new Problem(Problem.Code.STORAGE_FAILED, "the audit log in " + folder + " cannot be written: " + failure + "; check its disk and "
-                + "its rights (inlay.audit.folder)", failure);
+        return new Problem(Problem.Code.STORAGE_FAILED, "the audit log in " + folder + " cannot be written: " + failure
+                + "; check its disk and its rights (inlay.audit.folder)", failure);
     }
 
     @Override

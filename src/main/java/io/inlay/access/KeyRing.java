@@ -74,8 +74,9 @@ public final class KeyRing implements AutoCloseable {
             return in.query(row -> row.getString("secret_check"), "select secret_check from access_state where id = 1").getFirst();
         });
         if (!stored.equals(check)) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, "the keys in the database were stored under another secret; set inlay.access.secret to "
-                    + "the same for every server of this database, or put the access.secret of its data folder back");
+            throw new Problem(Problem.Code.INVALID_REQUEST, "the keys in the database were stored under another secret; set "
+                    + "inlay.access.secret to the same for every server of this database, or put the access.secret of its data folder "
+                    + "back");
         }
     }
 
@@ -120,7 +121,8 @@ public final class KeyRing implements AutoCloseable {
         String tenant = principal.tenant().get();
         return switch (tenants.getOrDefault(tenant, Tenant.Status.DELETION_REQUESTED)) {
             case ACTIVE -> true;
-            case SUSPENDED -> throw new Problem(Problem.Code.PERMISSION_DENIED, "tenant " + tenant + " is suspended; ask the server's operator");
+            case SUSPENDED -> throw new Problem(Problem.Code.PERMISSION_DENIED, "tenant " + tenant
+                    + " is suspended; ask the server's operator");
             case DELETION_REQUESTED -> false;
         };
     }
@@ -157,7 +159,8 @@ public final class KeyRing implements AutoCloseable {
             }
             for (Held held : in.query(row -> {
                 ApiKey facts = AccessTables.key(row);
-                return new Held(HexFormat.of().parseHex(row.getString("digest")), facts, new Principal(facts.id(), facts.role(), facts.tenant()));
+                return new Held(HexFormat.of().parseHex(row.getString("digest")), facts, new Principal(facts.id(), facts.role(),
+                        facts.tenant()));
             }, "select * from access_key where revision > ?", seen)) {
                 keys.put(HexFormat.of().formatHex(held.digest()), held);
             }

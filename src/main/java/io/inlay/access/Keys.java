@@ -27,17 +27,19 @@ public final class Keys {
      *
      * @param tenant empty for an operator's, and only for that
      * @param life how long it works; for good when empty
-     * @throws Problem {@code INVALID_REQUEST}; {@code NOT_FOUND} for a tenant that is not there; {@code CONFLICT} for one that is being deleted
+     * @throws Problem {@code INVALID_REQUEST}; {@code NOT_FOUND} for a tenant that is not there; {@code CONFLICT} for one that is being
+     * deleted
      */
     public IssuedKey create(Optional<String> tenant, Role role, String label, Optional<Duration> life) {
         if (tenant.isPresent() == (role == Role.ADMIN)) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, role == Role.ADMIN ? "a key with the role admin belongs to no tenant; leave 'tenant' out"
+            throw new Problem(Problem.Code.INVALID_REQUEST, role == Role.ADMIN
+                    ? "a key with the role admin belongs to no tenant; leave 'tenant' out"
                     : "a key with the role " + role.wire() + " needs a 'tenant'");
         }
         tenant.ifPresent(name -> Names.require("tenant", name));
         if (!LABEL.matcher(label).matches()) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, "label '" + Names.shown(label) + "' is not allowed; use 128 characters at most, and "
-                    + "no control characters");
+            throw new Problem(Problem.Code.INVALID_REQUEST, "label '" + Names.shown(label)
+                    + "' is not allowed; use 128 characters at most, and no control characters");
         }
         if (life.isPresent() && !life.get().isPositive()) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "expires_in_seconds is " + life.get().toSeconds() + "; it must be at least 1");
@@ -64,7 +66,8 @@ public final class Keys {
             Optional<Instant> expires) throws SQLException {
         String text = KeyText.make();
         String id = "key-" + UUID.randomUUID().toString().replace("-", "");
-        in.update("insert into access_key (id, tenant, role, label, digest, created_at, expires_at, revision) values (?, ?, ?, ?, ?, ?, ?, ?)", id,
+        in.update("insert into access_key (id, tenant, role, label, digest, created_at, expires_at, revision) values (?, ?, ?, ?, ?, "
+                + "?, ?, ?)", id,
                 tenant.orElse(null), role.wire(), label, ring.secret().hex(text), ring.clock().millis(),
                 expires.map(Instant::toEpochMilli).orElse(null), revision);
         return new IssuedKey(find(in, id).orElseThrow(), text);
@@ -131,8 +134,8 @@ public final class Keys {
     public ApiKey revoke(String id) {
         ApiKey revoked = tables.change((in, revision) -> {
             find(in, id).orElseThrow(() -> missing(id));
-            in.update("update access_key set revoked_at = ?, revision = ? where id = ? and revoked_at is null", ring.clock().millis(), revision,
-                    id);
+            in.update("update access_key set revoked_at = ?, revision = ? where id = ? and revoked_at is null", ring.clock().millis(),
+                    revision, id);
             return find(in, id).orElseThrow();
         });
         ring.refresh();

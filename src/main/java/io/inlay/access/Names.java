@@ -25,8 +25,8 @@ public final class Names {
      */
     public static String require(String what, String name) {
         if (name == null || !NAME.matcher(name).matches()) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, what + " name '" + shown(name) + "' is not allowed; use letters, digits, '.', '_' "
-                    + "and '-', 64 at most, beginning with a letter or digit");
+            throw new Problem(Problem.Code.INVALID_REQUEST, what + " name '" + shown(name)
+                    + "' is not allowed; use letters, digits, '.', '_' and '-', 64 at most, beginning with a letter or digit");
         }
         return name;
     }

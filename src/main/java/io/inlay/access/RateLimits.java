@@ -24,8 +24,8 @@ public final class RateLimits {
      */
     public RateLimits(double rate, int burst, LongSupplier nanos) {
         if (!(rate >= 0) || Double.isInfinite(rate) || rate > 0 && burst < 1) {
-            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.limits.requests-per-second is " + rate + " and inlay.limits.burst " + burst
-                    + "; the first must be 0 (no limit) or more, the second at least 1");
+            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.limits.requests-per-second is " + rate + " and inlay.limits.burst "
+                    + burst + "; the first must be 0 (no limit) or more, the second at least 1");
         }
         this.rate = rate;
         this.burst = burst;

@@ -16,7 +16,6 @@ import java.security.NoSuchAlgorithmException;
 import java.security.SecureRandom;
 import java.util.EnumSet;
 import java.util.HexFormat;
-import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
@@ -58,18 +57,18 @@ public final class ServerSecret {
             rights.removeAll(OWNER_ONLY);
             if (!rights.isEmpty()) {
                 throw new Problem(Problem.Code.STORAGE_FAILED, file + " can be read or written by others than its owner ("
-                        + PosixFilePermissions.toString(Files.getPosixFilePermissions(file)) + "); chmod 600 it, and if somebody may have read it, "
-                        + "give every tenant new keys");
+                        + PosixFilePermissions.toString(Files.getPosixFilePermissions(file))
+                                + "); chmod 600 it, and if somebody may have read it, give every tenant new keys");
             }
             String secret = Files.readString(file).strip();
             if (secret.length() < SHORTEST) {
-                throw new Problem(Problem.Code.STORAGE_FAILED, file + " holds no whole secret; put back what was there, or delete it and give "
-                        + "every tenant new keys");
+                throw new Problem(Problem.Code.STORAGE_FAILED, file + " holds no whole secret; put back what was there, or delete it "
+                        + "and give every tenant new keys");
             }
             return new ServerSecret(secret);
         } catch (IOException failure) {
-            throw new Problem(Problem.Code.STORAGE_FAILED, file + " cannot be read or made: " + failure + "; check the folder's rights, or set "
-                    + "inlay.access.secret", failure);
+            throw new Problem(Problem.Code.STORAGE_FAILED, file + " cannot be read or made: " + failure
+                    + "; check the folder's rights, or set inlay.access.secret", failure);
         }
     }
 

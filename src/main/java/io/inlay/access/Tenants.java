@@ -120,8 +120,8 @@ public final class Tenants {
             in.update("update access_tenant set status = ?, changed_at = ?, revision = ? where name = ? and status <> ?", status.wire(),
                     clock.millis(), revision, name, status.wire());
             if (status == Tenant.Status.DELETION_REQUESTED) {
-                in.update("update access_key set revoked_at = ?, revision = ? where tenant = ? and revoked_at is null", clock.millis(), revision,
-                        name);
+                in.update("update access_key set revoked_at = ?, revision = ? where tenant = ? and revoked_at is null", clock.millis(),
+                        revision, name);
             }
             return find(in, name).orElseThrow();
         });
