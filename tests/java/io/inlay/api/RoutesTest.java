@@ -11,6 +11,7 @@ import io.quarkus.test.junit.QuarkusTest;
 import io.restassured.response.Response;
 import io.restassured.specification.RequestSpecification;
 import java.io.IOException;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
@@ -84,6 +85,16 @@ class RoutesTest {
                 }
             }
         }
+    }
+
+    @Test
+    void a_method_that_declares_no_role_is_for_nobody() {
+        for (String key : List.of(TestServer.ADMIN, TestServer.ALICE)) {
+            Response answer = Api.with(key).get("/v1/undeclared");
+            assertThat(answer.statusCode()).isEqualTo(403);
+            assertThat(Api.error(answer, "message")).isEqualTo("this server lets nobody call this; tell its operator");
+        }
+        assertThat(given().get("/v1/undeclared").statusCode()).isEqualTo(401);
     }
 
     @Test
