@@ -100,7 +100,7 @@ class KeysTest {
     @Test
     void a_rotated_key_makes_room_for_the_next_at_once_or_after_its_grace() {
         Response first = makeKey(Map.of("tenant", "bob", "role", "reader", "label", "laptop"));
-        Response second = json(admin(), Map.of("grace_seconds", 60)).post("/v1/admin/keys/" + first.jsonPath().getString("id") + "/rotate");
+        Response second = admin().post("/v1/admin/keys/" + first.jsonPath().getString("id") + "/rotate?grace_seconds=60");
         assertThat(second.statusCode()).as(second.asString()).isEqualTo(200);
         assertThat(second.jsonPath().getString("role")).isEqualTo("reader");
         assertThat(second.jsonPath().getString("label")).isEqualTo("laptop");
@@ -108,11 +108,14 @@ class KeysTest {
         assertThat(status(second.jsonPath().getString("key"))).isEqualTo(200);
         assertThat(admin().get("/v1/admin/keys/" + first.jsonPath().getString("id")).jsonPath().getLong("expires_at"))
                 .isBetween(System.currentTimeMillis() / 1000 + 30, System.currentTimeMillis() / 1000 + 60);
-        Response third = json(admin(), Map.of()).post("/v1/admin/keys/" + second.jsonPath().getString("id") + "/rotate");
+        Response third = admin().post("/v1/admin/keys/" + second.jsonPath().getString("id") + "/rotate");
         assertThat(status(second.jsonPath().getString("key"))).isEqualTo(401);
         assertThat(status(third.jsonPath().getString("key"))).isEqualTo(200);
-        Response again = json(admin(), Map.of()).post("/v1/admin/keys/" + second.jsonPath().getString("id") + "/rotate");
+        Response again = admin().post("/v1/admin/keys/" + second.jsonPath().getString("id") + "/rotate");
         assertThat(again.statusCode()).isEqualTo(409);
+        Response never = admin().post("/v1/admin/keys/" + third.jsonPath().getString("id") + "/rotate?grace_seconds=-1");
+        assertThat(never.statusCode()).isEqualTo(400);
+        assertThat(Api.error(never, "message")).isEqualTo("grace_seconds is -1; it must be 0 or more");
         assertThat(Api.error(again, "message")).endsWith("is revoked or expired; make a new one with POST /v1/admin/keys");
     }
 
@@ -204,7 +207,7 @@ class KeysTest {
             with(key).get("/v1/files/" + key);
             with(key).delete("/v1/files/" + key);
             admin().delete("/v1/admin/keys/" + key);
-            json(admin(), Map.of()).post("/v1/admin/keys/" + id + "/rotate");
+            admin().post("/v1/admin/keys/" + id + "/rotate");
             logged.addAll(log.lines());
         }
         String secretPart = key.substring("inlay_".length());

@@ -75,9 +75,8 @@ public class AdminKeysResource {
     @Changes("key.rotate")
     @ResponseHeader(name = HttpHeaders.CACHE_CONTROL, value = "no-store")
     @Operation(summary = "Makes a key in another's place; the old one works for grace_seconds more, or not at all")
-    public AdminWire.KeyView rotate(@PathParam("key") String id, AdminWire.RotateRequest body) {
-        long grace = body == null || body.grace_seconds() == null ? 0 : body.grace_seconds();
-        return AdminWire.KeyView.of(keys.rotate(id, seconds("grace_seconds", grace)));
+    public AdminWire.KeyView rotate(@PathParam("key") String id, @QueryParam("grace_seconds") Long grace) {
+        return AdminWire.KeyView.of(keys.rotate(id, seconds("grace_seconds", grace == null ? 0 : grace)));
     }
 
     @DELETE

@@ -22,10 +22,6 @@ final class AdminWire {
     record KeyRequest(String tenant, String role, String label, Long expires_in_seconds) {
     }
 
-    @JsonIgnoreProperties(ignoreUnknown = true)
-    record RotateRequest(Long grace_seconds) {
-    }
-
     record TenantView(String id, String object, String status, long created_at, long changed_at) {
 
         static TenantView of(Tenant tenant) {
