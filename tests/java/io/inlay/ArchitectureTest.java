@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Test;
 class ArchitectureTest {
 
     /** Top to bottom; a room may import those after it. */
-    private static final List<String> ROOMS = List.of("server", "api", "jobs", "generation", "tuning", "model", "store", "kernels", "delta",
+    private static final List<String> ROOMS = List.of("server", "api", "access", "jobs", "generation", "tuning", "model", "store", "kernels", "delta",
             "tensor");
 
     private static final JavaClasses CODE = new ClassFileImporter().withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
@@ -86,8 +86,8 @@ class ArchitectureTest {
     }
 
     @Test
-    void the_database_is_known_to_jobs_and_server_alone() {
-        noClasses().that().resideOutsideOfPackages("io.inlay.jobs..", "io.inlay.server..").should().dependOnClassesThat()
+    void the_database_is_known_to_access_jobs_and_server_alone() {
+        noClasses().that().resideOutsideOfPackages("io.inlay.access..", "io.inlay.jobs..", "io.inlay.server..").should().dependOnClassesThat()
                 .resideInAnyPackage("java.sql..", "javax.sql..", "org.flywaydb..", "com.github.kagkarlsson..").check(CODE);
     }
 

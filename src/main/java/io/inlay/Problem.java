@@ -13,6 +13,8 @@ public final class Problem extends RuntimeException {
     public enum Code {
         INVALID_REQUEST,
         INVALID_API_KEY,
+        PERMISSION_DENIED,
+        RATE_LIMIT_EXCEEDED,
         NOT_FOUND,
         MODEL_NOT_FOUND,
         CONTEXT_LENGTH_EXCEEDED,

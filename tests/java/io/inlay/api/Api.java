@@ -28,6 +28,19 @@ final class Api {
         return given().header("Authorization", "Bearer " + TestServer.BOB);
     }
 
+    static RequestSpecification admin() {
+        return with(TestServer.ADMIN);
+    }
+
+    static RequestSpecification with(String key) {
+        return given().header("Authorization", "Bearer " + key);
+    }
+
+    /** Makes a key of a tenant that is there, and returns it. */
+    static String newKey(String tenant, String role) {
+        return json(admin(), Map.of("tenant", tenant, "role", role)).post("/v1/admin/keys").then().statusCode(200).extract().path("key");
+    }
+
     static RequestSpecification json(RequestSpecification who, Object body) {
         return who.contentType("application/json").body(body);
     }

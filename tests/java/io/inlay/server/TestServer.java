@@ -24,6 +24,7 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
 
     public static final String ALICE = "key-of-alice-0123456789";
     public static final String BOB = "key-of-bob-0123456789";
+    public static final String ADMIN = "key-of-the-operator-0123456789-0123456789";
 
     /** Of the first two models. */
     public static final int CONTEXT = 128;
@@ -51,6 +52,7 @@ public final class TestServer implements QuarkusTestResourceLifecycleManager {
         return Map.ofEntries(Map.entry("quarkus.http.test-port", "0"), Map.entry("inlay.models.folder", root.resolve("base").toString()),
                 Map.entry("inlay.store", root.resolve("tenants").toString()), Map.entry("inlay.data", root.resolve("data").toString()),
                 Map.entry("inlay.tenants.alice.keys", ALICE), Map.entry("inlay.tenants.bob.keys", BOB),
+                Map.entry("inlay.access.admin-keys", ADMIN),
                 Map.entry("inlay.files.max-bytes", Integer.toString(MAX_FILE)), Map.entry("inlay.generation.max-tokens", "1000000"),
                 Map.entry("inlay.imports.max-bytes", Integer.toString(MAX_IMPORT)),
                 Map.entry("inlay.tuning.max-steps", "20000"));

@@ -2,6 +2,7 @@ package io.inlay.api;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.inlay.Problem;
+import io.inlay.access.Role;
 import io.inlay.generation.GenerationRequest;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.generation.Sampling;
@@ -40,6 +41,7 @@ public class CompletionsResource {
 
     @POST
     @Path("/completions")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "Continues a prompt")
     public Response complete(Wire.CompletionRequest body) {
         requireBody(body);
@@ -59,6 +61,7 @@ public class CompletionsResource {
 
     @POST
     @Path("/chat/completions")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "Answers in a conversation")
     public Response chat(Wire.ChatRequest body) {
         requireBody(body);
@@ -146,10 +149,11 @@ public class CompletionsResource {
         return ids;
     }
 
-    private static List<ChatMessage> messages(List<Wire.Message> messages) {
+    private List<ChatMessage> messages(List<Wire.Message> messages) {
         if (messages == null || messages.isEmpty()) {
             throw invalid("the body has no field 'messages', or an empty one; give at least one message");
         }
+        requireFew("messages", messages.size());
         List<ChatMessage> plain = new ArrayList<>();
         for (int i = 0; i < messages.size(); i++) {
             Wire.Message message = messages.get(i);
@@ -161,14 +165,21 @@ public class CompletionsResource {
         return plain;
     }
 
+    private void requireFew(String field, int items) {
+        if (items > limits.maxItems()) {
+            throw invalid(field + " has " + items + " items; at most " + limits.maxItems() + " are taken (inlay.limits.list-items)");
+        }
+    }
+
     /** A text, or OpenAI's list of text parts. */
-    private static String content(JsonNode content, int index) {
+    private String content(JsonNode content, int index) {
         if (content != null && content.isTextual()) {
             return content.asText();
         }
         if (content == null || !content.isArray()) {
             throw invalid("messages[" + index + "] has no field 'content' that is a text");
         }
+        requireFew("messages[" + index + "].content", content.size());
         StringBuilder text = new StringBuilder();
         for (JsonNode part : content) {
             if (!part.path("type").asText().equals("text")) {

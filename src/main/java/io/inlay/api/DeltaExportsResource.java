@@ -1,6 +1,7 @@
 package io.inlay.api;
 
 import io.inlay.Problem;
+import io.inlay.access.Role;
 import io.inlay.delta.DeltaFile;
 import io.inlay.delta.DeltaImport;
 import io.inlay.delta.DeltaManifest;
@@ -64,6 +65,7 @@ public class DeltaExportsResource {
 
     @GET
     @Path("/deltas/{model}/export")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "A version as a file: delta (its own), dense (plain safetensors), merged (a whole checkpoint, tar) or oci (an artifact, tar)")
     public Response export(@PathParam("model") String model, @QueryParam("format") @DefaultValue("delta") String format) {
         if (!Set.of("delta", "dense", "merged", "oci").contains(format)) {
@@ -118,6 +120,8 @@ public class DeltaExportsResource {
 
     @POST
     @Path("/deltas/import")
+    @Allowed(Role.OWNER)
+    @Changes("delta.import")
     @Consumes({MediaType.APPLICATION_OCTET_STREAM, TAR})
     @Operation(summary = "A delta's own file, or an OCI artifact of one, as the next version of a task; validated whole before it is stored")
     public Imported importFile(@QueryParam("format") @DefaultValue("delta") String format, @QueryParam("model") String model,

@@ -1,6 +1,8 @@
 package io.inlay.api;
 
 import io.inlay.Problem;
+import io.inlay.access.Names;
+import io.inlay.access.Role;
 import io.inlay.jobs.TrainingFile;
 import io.inlay.jobs.TrainingFiles;
 import io.smallrye.common.annotation.RunOnVirtualThread;
@@ -17,6 +19,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.util.List;
+import java.util.regex.Pattern;
 import org.eclipse.microprofile.openapi.annotations.Operation;
 import org.jboss.resteasy.reactive.RestForm;
 import org.jboss.resteasy.reactive.multipart.FileUpload;
@@ -25,6 +28,8 @@ import org.jboss.resteasy.reactive.multipart.FileUpload;
 @Path("/v1/files")
 @RunOnVirtualThread
 public class FilesResource {
+
+    private static final Pattern CONTROL = Pattern.compile("\\p{Cntrl}");
 
     private final TrainingFiles files;
     private final Caller caller;
@@ -36,6 +41,8 @@ public class FilesResource {
 
     @POST
     @Consumes(MediaType.MULTIPART_FORM_DATA)
+    @Allowed(Role.OWNER)
+    @Changes("file.upload")
     @Operation(summary = "Uploads JSONL for fine-tuning")
     public Wire.File upload(@RestForm("purpose") String purpose, @RestForm("file") FileUpload file) throws IOException {
         if (file == null) {
@@ -47,11 +54,15 @@ public class FilesResource {
         }
         try (InputStream content = Files.newInputStream(file.uploadedFile())) {
             String name = file.fileName() == null || file.fileName().isBlank() ? "upload.jsonl" : file.fileName();
+            if (CONTROL.matcher(name).find()) {
+                throw new Problem(Problem.Code.INVALID_REQUEST, "the file's name '" + Names.shown(name) + "' has a control character; rename it");
+            }
             return view(files.add(caller.tenant(), name, purpose, content));
         }
     }
 
     @GET
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "The caller's files")
     public Wire.ListOf<Wire.File> list(@QueryParam("purpose") String purpose, @QueryParam("limit") Integer limit,
             @QueryParam("after") String after) {
@@ -61,6 +72,7 @@ public class FilesResource {
 
     @GET
     @Path("/{file}")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "One file's facts")
     public Wire.File get(@PathParam("file") String id) {
         return view(find(id));
@@ -69,6 +81,7 @@ public class FilesResource {
     @GET
     @Path("/{file}/content")
     @Produces(MediaType.APPLICATION_OCTET_STREAM)
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "One file's content")
     public byte[] content(@PathParam("file") String id) {
         return files.content(find(id));
@@ -76,6 +89,8 @@ public class FilesResource {
 
     @DELETE
     @Path("/{file}")
+    @Allowed(Role.OWNER)
+    @Changes("file.delete")
     @Operation(summary = "Deletes a file")
     public Wire.Deleted delete(@PathParam("file") String id) {
         return new Wire.Deleted(find(id).id(), "file", files.delete(caller.tenant(), id));

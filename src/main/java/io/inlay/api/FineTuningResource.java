@@ -4,6 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
+import io.inlay.access.Names;
+import io.inlay.access.Role;
 import io.inlay.jobs.JobEvent;
 import io.inlay.jobs.JobRequest;
 import io.inlay.jobs.JobState;
@@ -36,13 +38,16 @@ public class FineTuningResource {
     }
 
     @POST
+    @Allowed(Role.OWNER)
+    @Changes("job.create")
     @Operation(summary = "Creates a job: validated whole before it is accepted; with dry_run only says what it would be and cost")
     public Object create(Wire.JobRequestBody body) {
         if (body == null) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "the body is missing; send a JSON object");
         }
         JobRequest request = new JobRequest(required("model", body.model()), body.suffix() == null ? "default" : body.suffix(),
-                required("training_file", body.training_file()), Optional.ofNullable(body.validation_file()), hyperparameters(body));
+                required("training_file", body.training_file()),
+                Optional.ofNullable(body.validation_file()).map(id -> required("validation_file", id)), hyperparameters(body));
         return Boolean.TRUE.equals(body.dry_run()) ? jobs.estimate(caller.tenant(), request)
                 : view(jobs.create(caller.tenant(), request));
     }
@@ -50,6 +55,10 @@ public class FineTuningResource {
     private static String required(String field, String value) {
         if (value == null || value.isBlank()) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "the body has no field '" + field + "'; it is required");
+        }
+        if (!Names.canRefer(value)) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "the body's field '" + field + "' is '" + Names.shown(value)
+                    + "'; names and ids are visible ASCII, 256 characters at most");
         }
         return value;
     }
@@ -85,6 +94,7 @@ public class FineTuningResource {
     }
 
     @GET
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "The caller's jobs, newest first")
     public Wire.ListOf<Wire.Job> list(@QueryParam("limit") Integer limit, @QueryParam("after") String after) {
         return Paging.page(jobs.list(caller.tenant()), TuningJob::id, limit, after, this::view);
@@ -92,6 +102,7 @@ public class FineTuningResource {
 
     @GET
     @Path("/{job}")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "One job")
     public Wire.Job get(@PathParam("job") String id) {
         return view(find(id));
@@ -99,6 +110,8 @@ public class FineTuningResource {
 
     @POST
     @Path("/{job}/cancel")
+    @Allowed(Role.OWNER)
+    @Changes("job.cancel")
     @Operation(summary = "Ends a job before its next step; nothing is published, or the best so far where keep_best is set")
     public Wire.Job cancel(@PathParam("job") String id) {
         return view(jobs.cancel(find(id)));
@@ -106,6 +119,8 @@ public class FineTuningResource {
 
     @POST
     @Path("/{job}/pause")
+    @Allowed(Role.OWNER)
+    @Changes("job.pause")
     @Operation(summary = "Makes a job wait before its next step; it survives restarts")
     public Wire.Job pause(@PathParam("job") String id) {
         return view(jobs.pause(find(id)));
@@ -113,6 +128,8 @@ public class FineTuningResource {
 
     @POST
     @Path("/{job}/resume")
+    @Allowed(Role.OWNER)
+    @Changes("job.resume")
     @Operation(summary = "Queues a paused job again; it goes on where it was, with the same bits")
     public Wire.Job resume(@PathParam("job") String id) {
         return view(jobs.resume(find(id)));
@@ -120,6 +137,7 @@ public class FineTuningResource {
 
     @GET
     @Path("/{job}/events")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "What has happened, newest first")
     public Wire.ListOf<Wire.Event> events(@PathParam("job") String id, @QueryParam("limit") Integer limit, @QueryParam("after") String after) {
         return Paging.page(jobs.events(find(id)), JobEvent::id, limit, after, event -> new Wire.Event(event.id(), "fine_tuning.job.event",
@@ -128,6 +146,7 @@ public class FineTuningResource {
 
     @GET
     @Path("/{job}/checkpoints")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "The published version of a job that has succeeded, or was cancelled and had kept its best")
     public Wire.ListOf<Wire.JobCheckpoint> checkpoints(@PathParam("job") String id) {
         TuningJob job = find(id);

@@ -1,6 +1,7 @@
 package io.inlay.api;
 
 import io.inlay.Problem;
+import io.inlay.access.Role;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
@@ -32,6 +33,7 @@ public class ModelsResource {
 
     @GET
     @Path("/models")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "Base models, and the caller's tuned models")
     public Wire.ListOf<Wire.Model> list() {
         List<Wire.Model> models = new ArrayList<>();
@@ -46,6 +48,7 @@ public class ModelsResource {
 
     @GET
     @Path("/models/{model}")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "One model by name: base, base:task, or base:task@version")
     public Wire.Model get(@jakarta.ws.rs.PathParam("model") String model) {
         ModelCatalog.Resolved resolved = catalog.resolve(caller.tenant(), model);
@@ -54,6 +57,8 @@ public class ModelsResource {
 
     @DELETE
     @Path("/models/{model}")
+    @Allowed(Role.OWNER)
+    @Changes("model.delete")
     @Operation(summary = "Deletes a version of a tuned model: base:task@version")
     public Wire.Deleted delete(@jakarta.ws.rs.PathParam("model") String model) {
         DeltaVersion version = catalog.resolve(caller.tenant(), model).delta().filter(found -> found.model().equals(model))
@@ -64,6 +69,7 @@ public class ModelsResource {
 
     @GET
     @Path("/deltas")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "The caller's stored fine-tunes, with what they weigh")
     public Wire.ListOf<Wire.DeltaView> deltas() {
         return Wire.ListOf.of(store.list(caller.tenant()).stream().map(this::view).toList());
@@ -71,6 +77,7 @@ public class ModelsResource {
 
     @POST
     @Path("/inlay/models/{model}/verify")
+    @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "Hashes the base model's weights in memory, now, and compares with what was loaded")
     public Wire.Verification verify(@jakarta.ws.rs.PathParam("model") String model) {
         LlamaModel base = catalog.resolve(caller.tenant(), model).engine().model();

@@ -1,10 +1,12 @@
 package io.inlay.api;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import io.inlay.Problem;
 import io.vertx.core.http.HttpClosedException;
+import io.vertx.ext.web.RoutingContext;
 import jakarta.ws.rs.WebApplicationException;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
@@ -19,13 +21,21 @@ public class Problems {
 
     private static final Logger LOG = LoggerFactory.getLogger(Problems.class);
 
+    private final RoutingContext context;
+
+    Problems(RoutingContext context) {
+        this.context = context;
+    }
+
     static int status(Problem.Code code) {
         return switch (code) {
             case INVALID_REQUEST, CONTEXT_LENGTH_EXCEEDED, INVALID_TRAINING_FILE, INVALID_HYPERPARAMETERS -> 400;
             case INVALID_API_KEY -> 401;
+            case PERMISSION_DENIED -> 403;
             case NOT_FOUND, MODEL_NOT_FOUND -> 404;
             case CONFLICT, BASE_MISMATCH, CANCELLED -> 409;
             case PAYLOAD_TOO_LARGE -> 413;
+            case RATE_LIMIT_EXCEEDED -> 429;
             case OVERLOADED, UNAVAILABLE -> 503;
             case STORAGE_FULL -> 507;
             case CORRUPT_CHECKPOINT, UNSUPPORTED_MODEL, CORRUPT_DELTA, STORAGE_FAILED, NOT_FINITE, INTERNAL -> 500;
@@ -35,7 +45,9 @@ public class Problems {
     static Wire.ErrorBody body(Problem problem) {
         String type = switch (status(problem.code())) {
             case 401 -> "authentication_error";
+            case 403 -> "permission_error";
             case 404 -> "not_found_error";
+            case 429 -> "rate_limit_error";
             case 503 -> "service_unavailable_error";
             case 500, 507 -> "server_error";
             default -> "invalid_request_error";
@@ -47,13 +59,17 @@ public class Problems {
     public Response map(Problem problem) {
         int status = status(problem.code());
         if (status >= 500 && problem.code() != Problem.Code.OVERLOADED && problem.code() != Problem.Code.UNAVAILABLE) {
-            LOG.error("{}", problem.getMessage(), problem);
+            LOG.error("request {}: {}", RequestId.of(context), problem.getMessage(), problem);
         }
-        Response.ResponseBuilder response = Response.status(status).type(MediaType.APPLICATION_JSON_TYPE).entity(body(problem));
+        Response.ResponseBuilder response = response(problem);
         if (status == 503) {
             response.header("Retry-After", "1");
         }
         return response.build();
+    }
+
+    static Response.ResponseBuilder response(Problem problem) {
+        return Response.status(status(problem.code())).type(MediaType.APPLICATION_JSON_TYPE).entity(body(problem));
     }
 
     @ServerExceptionMapper(priority = 1)
@@ -71,6 +87,14 @@ public class Problems {
 
     @ServerExceptionMapper
     public Response map(JsonProcessingException malformed) {
+        if (malformed.getCause() instanceof Problem problem) { // Of the body's reader, which Jackson has wrapped.
+            return map(problem);
+        }
+        Throwable root = malformed.getCause() == null ? malformed : malformed.getCause();
+        if (root instanceof StreamConstraintsException limit) {
+            return map(new Problem(Problem.Code.INVALID_REQUEST, "the body's JSON is nested too deeply, or has too long a name or number: "
+                    + limit.getOriginalMessage() + "; its depth is bounded by inlay.limits.json-depth"));
+        }
         return map(new Problem(Problem.Code.INVALID_REQUEST, "the body is not JSON: " + malformed.getOriginalMessage()));
     }
 
@@ -104,7 +128,7 @@ public class Problems {
             LOG.debug("a client hung up while its request was read", unexpected);
             return Response.status(400).build();
         }
-        LOG.error("a request failed", unexpected);
+        LOG.error("request {} failed", RequestId.of(context), unexpected);
         return map(new Problem(Problem.Code.INTERNAL, "the server failed: " + unexpected.getClass().getSimpleName()
                 + "; its log has more"));
     }

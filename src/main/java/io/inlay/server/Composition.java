@@ -1,9 +1,16 @@
 package io.inlay.server;
 
 import io.inlay.Problem;
+import io.inlay.access.AuditLog;
+import io.inlay.access.ConfiguredKeys;
+import io.inlay.access.KeyRing;
+import io.inlay.access.Keys;
+import io.inlay.access.RateLimits;
+import io.inlay.access.ServerSecret;
+import io.inlay.access.Tenants;
 import io.inlay.api.AnswerLimits;
+import io.inlay.api.BodyLimits;
 import io.inlay.api.ImportLimits;
-import io.inlay.api.TenantKeys;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.jobs.JobCheckpoints;
@@ -30,6 +37,7 @@ import jakarta.inject.Singleton;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
@@ -65,20 +73,49 @@ public class Composition {
 
     @Produces
     @Singleton
-    TenantKeys keys() {
-        if (config.tenants().isEmpty()) {
-            LOG.warn("no tenant is configured: tenant {} with the key {} is in force, for development on your own machine only; set "
-                    + "inlay.tenants.<name>.keys", DEMO_TENANT, DEMO_KEY);
-            return new TenantKeys(Map.of(DEMO_TENANT, List.of(DEMO_KEY)));
+    KeyRing keyRing(DataSource source) {
+        ServerSecret secret = ServerSecret.of(config.access().secret(), config.data());
+        Map<String, List<String>> tenants = config.tenants().entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey,
+                tenant -> tenant.getValue().keys()));
+        List<String> admin = config.access().adminKeys().orElse(List.of());
+        KeyRing ring = new KeyRing(source, secret, new ConfiguredKeys(admin, tenants), Clock.systemUTC());
+        if (!tenants.isEmpty() || !admin.isEmpty() || !ring.isEmpty()) {
+            return ring;
         }
-        config.tenants().keySet().forEach(tenant -> {
-            if (!tenant.matches("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")) {
-                throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.tenants has a tenant '" + tenant + "'; names are letters, digits, "
-                        + "'.', '_' and '-', 64 at most, beginning with a letter or digit");
-            }
-        });
-        return new TenantKeys(config.tenants().entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey,
-                tenant -> tenant.getValue().keys())));
+        ring.close();
+        LOG.warn("no tenant is configured: tenant {} with the key {} is in force, for development on your own machine only; set "
+                + "inlay.tenants.<name>.keys or inlay.access.admin-keys", DEMO_TENANT, DEMO_KEY);
+        return new KeyRing(source, secret, new ConfiguredKeys(List.of(), Map.of(DEMO_TENANT, List.of(DEMO_KEY))), Clock.systemUTC());
+    }
+
+    @Produces
+    @Singleton
+    Tenants tenants(KeyRing ring) {
+        return new Tenants(ring);
+    }
+
+    @Produces
+    @Singleton
+    Keys keys(KeyRing ring) {
+        return new Keys(ring);
+    }
+
+    @Produces
+    @Singleton
+    AuditLog audit() {
+        return new AuditLog(config.audit().folder().orElse(config.data().resolve("audit")), config.audit().maxBytes());
+    }
+
+    @Produces
+    @Singleton
+    RateLimits rateLimits() {
+        return new RateLimits(config.limits().requestsPerSecond(), config.limits().burst(), System::nanoTime);
+    }
+
+    @Produces
+    @Singleton
+    BodyLimits bodyLimits() {
+        return new BodyLimits(config.limits().jsonBytes(), config.files().maxBytes());
     }
 
     @Produces
@@ -185,7 +222,7 @@ public class Composition {
     @Produces
     @Singleton
     AnswerLimits answerLimits() {
-        return new AnswerLimits(config.generation().maxTokens());
+        return new AnswerLimits(config.generation().maxTokens(), config.limits().listItems());
     }
 
     @Produces
@@ -194,7 +231,7 @@ public class Composition {
         return new ImportLimits(config.imports().maxBytes(), config.data().resolve("imports"));
     }
 
-    void start(@Observes StartupEvent event, ModelCatalog catalog, TenantKeys keys, TuningJobs jobs) {
+    void start(@Observes StartupEvent event, ModelCatalog catalog, KeyRing keys, AuditLog audit, TuningJobs jobs) {
         LOG.info("serving {} of {}, tuned models in {}", catalog.names(), config.models().folder().toAbsolutePath().normalize(),
                 config.store().toAbsolutePath().normalize());
         // A job that an earlier process left needs its model; it is taken up once loading has ended, well or not.
@@ -210,8 +247,10 @@ public class Composition {
         });
     }
 
-    void stop(@Observes ShutdownEvent event, ModelCatalog catalog, TuningJobs jobs) {
+    void stop(@Observes ShutdownEvent event, ModelCatalog catalog, TuningJobs jobs, KeyRing keys, AuditLog audit) {
         jobs.close();
         catalog.close();
+        keys.close();
+        audit.close();
     }
 }

@@ -31,6 +31,15 @@ public interface InlayConfig {
      */
     Map<String, Tenant> tenants();
 
+    /** Keys beside those of configured tenants. */
+    Access access();
+
+    /** Limits on requests. */
+    Limits limits();
+
+    /** The log of changes. */
+    Audit audit();
+
     /** Limits on generation. */
     Generation generation();
 
@@ -71,6 +80,54 @@ public interface InlayConfig {
 
         /** Its API keys; several while one is being replaced. */
         List<String> keys();
+    }
+
+    /** Keys beside those of configured tenants: made and revoked at {@code /v1/admin}, kept in the database as digests. */
+    interface Access {
+
+        /**
+         * The secret under which keys are digested, 32 characters at least; the same for every server of one database. Without one it is made
+         * once, in {@code <data>/access.secret}.
+         */
+        Optional<String> secret();
+
+        /** Keys of the operator, 32 characters at least each, with which tenants and their keys are made. */
+        Optional<List<String>> adminKeys();
+    }
+
+    /** Limits on requests. */
+    interface Limits {
+
+        /** Requests a second that a tenant may send to this server in the long run; 0 for no limit. More are answered with 429. */
+        @WithDefault("100")
+        double requestsPerSecond();
+
+        /** Requests that a tenant may send at once. */
+        @WithDefault("1000")
+        int burst();
+
+        /** The largest body that is no file, in bytes. */
+        @WithDefault("8388608")
+        long jsonBytes();
+
+        /** The deepest nesting of a body's JSON. */
+        @WithDefault("64")
+        int jsonDepth();
+
+        /** The most messages of a conversation, and parts of a message. */
+        @WithDefault("4096")
+        int listItems();
+    }
+
+    /** The log of changes, one line of JSON each. */
+    interface Audit {
+
+        /** Its folder; {@code <data>/audit} when absent. */
+        Optional<Path> folder();
+
+        /** Size of one of its files, in bytes; further ones are begun beside it. */
+        @WithDefault("67108864")
+        long maxBytes();
     }
 
     /** Limits on generation, for each base model. */
