@@ -22,6 +22,7 @@ import org.eclipse.microprofile.config.inject.ConfigProperty;
 import org.flywaydb.core.Flyway;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import software.amazon.awssdk.core.checksums.RequestChecksumCalculation;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.s3.S3Client;
@@ -77,7 +78,9 @@ public class StoreComposition {
 
     private static S3Client client(InlayConfig.Deltas.S3 settings) {
         S3ClientBuilder builder = S3Client.builder().region(Region.of(settings.region())).httpClient(UrlConnectionHttpClient.create());
-        settings.endpoint().ifPresent(endpoint -> builder.endpointOverride(endpoint).forcePathStyle(true));
+        // Other servers than Amazon's do not know the newer checksums behind a body.
+        settings.endpoint().ifPresent(endpoint -> builder.endpointOverride(endpoint).forcePathStyle(true)
+                .requestChecksumCalculation(RequestChecksumCalculation.WHEN_REQUIRED));
         return builder.build();
     }
 
