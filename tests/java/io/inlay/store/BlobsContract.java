@@ -7,13 +7,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 
 /** What every place for blobs does. */
@@ -22,11 +17,11 @@ interface BlobsContract {
     /** An empty place. */
     Blobs blobs() throws Exception;
 
-    private static List<byte[]> parts(String... texts) {
+    static List<byte[]> parts(String... texts) {
         return List.of(texts).stream().map(text -> text.getBytes(StandardCharsets.UTF_8)).toList();
     }
 
-    private static Optional<String> text(Blobs blobs, String key, Optional<String> digest) {
+    static Optional<String> text(Blobs blobs, String key, Optional<String> digest) {
         try (Arena arena = Arena.ofShared()) {
             return blobs.map(key, digest, arena).map((MemorySegment bytes) -> new String(bytes.toArray(ValueLayout.JAVA_BYTE),
                     StandardCharsets.UTF_8));
@@ -65,29 +60,6 @@ interface BlobsContract {
         assertThat(blobs.delete("a/b/c/1.safetensors")).isFalse();
         assertThat(text(blobs, "a/b/c/1.safetensors", digest)).isEmpty();
         assertThat(blobs.list("")).isEmpty();
-    }
-
-    @Test
-    default void of_those_who_put_the_same_key_at_the_same_time_one_wins() throws Exception {
-        Blobs blobs = blobs();
-        try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
-            for (int round = 0; round < 5; round++) {
-                String key = "a/b/c/" + (round + 1) + ".safetensors";
-                List<Callable<Integer>> writers = new ArrayList<>();
-                for (int i = 0; i < 4; i++) {
-                    int writer = i;
-                    writers.add(() -> blobs.putIfAbsent(key, parts("writer ", Integer.toString(writer))) ? writer : -1);
-                }
-                List<Integer> winners = new ArrayList<>();
-                for (Future<Integer> each : threads.invokeAll(writers)) {
-                    if (each.get() >= 0) {
-                        winners.add(each.get());
-                    }
-                }
-                assertThat(winners).hasSize(1);
-                assertThat(text(blobs, key, Optional.empty())).contains("writer " + winners.getFirst());
-            }
-        }
     }
 
     @Test

@@ -6,7 +6,13 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -34,5 +40,29 @@ class FolderBlobsTest implements BlobsContract {
         assertThat(left).exists();
         assertThat(blobs().sweep(Duration.ZERO)).isEqualTo(1);
         assertThat(left).doesNotExist();
+    }
+
+    /** s3proxy looks and then writes, so only Amazon could be asked the same; no publisher relies on it, since rows give out the numbers. */
+    @Test
+    void of_those_who_put_the_same_key_at_the_same_time_one_wins() throws Exception {
+        Blobs blobs = blobs();
+        try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
+            for (int round = 0; round < 5; round++) {
+                String key = "a/b/c/" + (round + 1) + ".safetensors";
+                List<Callable<Integer>> writers = new ArrayList<>();
+                for (int i = 0; i < 4; i++) {
+                    int writer = i;
+                    writers.add(() -> blobs.putIfAbsent(key, BlobsContract.parts("writer ", Integer.toString(writer))) ? writer : -1);
+                }
+                List<Integer> winners = new ArrayList<>();
+                for (Future<Integer> each : threads.invokeAll(writers)) {
+                    if (each.get() >= 0) {
+                        winners.add(each.get());
+                    }
+                }
+                assertThat(winners).hasSize(1);
+                assertThat(BlobsContract.text(blobs, key, Optional.empty())).contains("writer " + winners.getFirst());
+            }
+        }
     }
 }

@@ -71,6 +71,7 @@ final class S3Server implements AutoCloseable {
                 Thread.sleep(10);
             }
             System.out.println("port " + proxy.getPort());
+            System.out.flush();
             while (System.in.read() >= 0) {
                 Thread.onSpinWait();
             }
