@@ -58,13 +58,13 @@ class FaultsTest {
     @ParameterizedTest
     @EnumSource(FaultyDisk.Fault.class)
     void after_any_fault_a_restart_finds_what_was_acknowledged_whole_and_nothing_half_and_collects_the_rest(FaultyDisk.Fault fault)
-            throws IOException {
+            throws Exception {
         FaultyDisk healthy = new FaultyDisk(fault, NONE);
-        work(root.resolve("healthy"), Stores.database(fault + "healthy" + root), healthy, new ArrayList<>());
+        work(root.resolve("healthy"), Stores.tables(fault + "healthy" + root), healthy, new ArrayList<>());
         assertThat(healthy.operations()).isGreaterThan(20);
         for (int victim = 0; victim < healthy.operations(); victim++) {
             Path folder = root.resolve(fault + "-" + victim);
-            DataSource source = Stores.database(folder.toString());
+            DataSource source = Stores.tables(folder.toString());
             List<String> deleted = new ArrayList<>();
             List<String> acknowledged = work(folder, source, new FaultyDisk(fault, victim), deleted);
 
@@ -73,7 +73,7 @@ class FaultsTest {
             store.collector(Duration.ZERO).collect();
             List<DeltaVersion> versions = store.list("acme");
             String what = fault + " of operation " + victim;
-            assertThat(versions.stream().map(DeltaVersion::model)).as(what).containsAll(acknowledged).doesNotContainAnyElementsOf(deleted);
+            assertThat(versions.stream().map(DeltaVersion::model)).as(what).containsAll(acknowledged).noneMatch(deleted::contains);
             for (DeltaVersion version : versions) {
                 try (Arena loaded = Arena.ofConfined()) {
                     assertThat(store.load(version, Deltas.FINGERPRINT, base, loaded).blocks().getFirst().values()

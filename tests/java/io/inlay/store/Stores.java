@@ -1,5 +1,6 @@
 package io.inlay.store;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.UUID;
@@ -29,6 +30,15 @@ public final class Stores {
     /** A database in memory, by name. */
     static DataSource database(String name) {
         return migrated(h2("jdbc:h2:mem:" + UUID.nameUUIDFromBytes(name.getBytes()) + ";DB_CLOSE_DELAY=-1;LOCK_TIMEOUT=60000"));
+    }
+
+    /** A database in memory that has the store's own tables alone; it is made in no time. */
+    static DataSource tables(String name) throws Exception {
+        JdbcDataSource source = h2("jdbc:h2:mem:" + UUID.nameUUIDFromBytes(name.getBytes()) + ";DB_CLOSE_DELAY=-1");
+        try (var connection = source.getConnection(); var statement = connection.createStatement()) {
+            statement.execute(Files.readString(Path.of("src/main/resources/db/migration/V10__delta_registry.sql")));
+        }
+        return source;
     }
 
     static JdbcDataSource h2(String url) {
