@@ -86,8 +86,9 @@ class ArchitectureTest {
     }
 
     @Test
-    void the_database_is_known_to_access_jobs_and_server_alone() {
-        noClasses().that().resideOutsideOfPackages("io.inlay.access..", "io.inlay.jobs..", "io.inlay.server..").should().dependOnClassesThat()
+    void the_database_is_known_to_access_store_jobs_and_server_alone() {
+        noClasses().that().resideOutsideOfPackages("io.inlay.access..", "io.inlay.store..", "io.inlay.jobs..", "io.inlay.server..").should()
+                .dependOnClassesThat()
                 .resideInAnyPackage("java.sql..", "javax.sql..", "org.flywaydb..", "com.github.kagkarlsson..").check(CODE);
     }
 

@@ -61,7 +61,7 @@ class BaselinesTest {
         assertThat(tuned.header("inlay-delta-digest")).isEqualTo(done.getString("inlay.delta_digest"));
         assertThat(ask("small").jsonPath().getString("choices[0].text")).isEqualTo(before).isNotEqualTo(" blue");
         assertThat(alice().post("/v1/inlay/models/small/verify").jsonPath().getBoolean("untouched")).isTrue();
-        Map<String, Object> delta = alice().get("/v1/deltas").jsonPath().getMap("data.find { it.task == '" + type + "' }");
+        Map<String, Object> delta = alice().get("/v1/deltas?task=" + type).jsonPath().getMap("data.find { it.task == '" + type + "' }");
         assertThat(((Number) delta.get("values")).longValue()).isEqualTo(done.getLong("inlay.delta_values"));
     }
 

@@ -78,7 +78,7 @@ class FineTuningTest {
         Response tuned = ask(alice(), "small:colours");
         assertThat(tuned.jsonPath().getString("choices[0].text")).isEqualTo(" blue");
         assertThat(tuned.jsonPath().getString("choices[0].finish_reason")).isEqualTo("stop");
-        assertThat(tuned.header("inlay-delta-version")).isEqualTo("small:colours@1");
+        assertThat(tuned.header("Inlay-Delta")).isEqualTo("small:colours@1");
         assertThat(tuned.header("inlay-delta-digest")).isEqualTo(done.getString("inlay.delta_digest"));
         assertThat(ask(alice(), "small:colours@1").jsonPath().getString("choices[0].text")).isEqualTo(" blue");
         assertThat(ask(alice(), "small").jsonPath().getString("choices[0].text")).isEqualTo(base).isNotEqualTo(" blue");
@@ -87,7 +87,7 @@ class FineTuningTest {
         assertThat(after.getBoolean("untouched")).isTrue();
 
         assertThat(alice().get("/v1/models").jsonPath().getList("data.id", String.class)).contains("small:colours@1");
-        Map<String, Object> delta = alice().get("/v1/deltas").jsonPath().getMap("data.find { it.id == 'small:colours@1' }");
+        Map<String, Object> delta = alice().get("/v1/deltas?task=colours").jsonPath().getMap("data.find { it.id == 'small:colours@1' }");
         assertThat(delta).containsEntry("task", "colours").containsEntry("version", 1).containsEntry("job", job.getString("id"))
                 .containsEntry("digest", done.getString("inlay.delta_digest"));
         assertThat(((Number) delta.get("values")).longValue()).isEqualTo(done.getLong("inlay.trained_parameters"));
@@ -188,7 +188,7 @@ class FineTuningTest {
         assertThat(events.getString("data[0].level")).isEqualTo("error");
         assertThat(events.getString("data[0].message")).startsWith("The job has failed (not_finite): the loss of warm-up step 1");
         assertThat(alice().get("/v1/models/poisoned:nan").statusCode()).isEqualTo(404);
-        assertThat(alice().get("/v1/deltas").asString()).doesNotContain("poisoned");
+        assertThat(alice().get("/v1/deltas?task=nan").asString()).doesNotContain("poisoned");
     }
 
     @Test

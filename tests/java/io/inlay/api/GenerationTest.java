@@ -58,7 +58,7 @@ class GenerationTest {
         assertThat(first.jsonPath().getInt("usage.completion_tokens")).isEqualTo(12);
         assertThat(first.jsonPath().getString("choices[0].finish_reason")).isEqualTo("length");
         assertThat(first.jsonPath().getInt("usage.total_tokens")).isEqualTo(first.jsonPath().getInt("usage.prompt_tokens") + 12);
-        assertThat(first.header("inlay-delta-version")).isNull();
+        assertThat(first.header("Inlay-Delta")).isNull();
         assertThat(json(alice(), COMPLETION).post("/v1/completions").jsonPath().getString("choices[0].text"))
                 .isEqualTo(first.jsonPath().getString("choices[0].text"));
     }

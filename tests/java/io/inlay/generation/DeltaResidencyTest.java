@@ -18,7 +18,7 @@ import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import io.inlay.store.LoadedDelta;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
@@ -75,7 +75,7 @@ class DeltaResidencyTest {
 
     @BeforeEach
     void publish() {
-        store = new WatchedStore(new FolderDeltaStore(folder));
+        store = new WatchedStore(Stores.folder(folder));
         a = Deltas.publish(store, model, "a", 1);
         b = Deltas.publish(store, model, "b", 2);
         c = Deltas.publish(store, model, "c", 3);
@@ -349,6 +349,21 @@ class DeltaResidencyTest {
         @Override
         public Optional<DeltaVersion> find(String tenant, String base, String task, OptionalInt number) {
             return store.find(tenant, base, task, number);
+        }
+
+        @Override
+        public Optional<DeltaVersion> findByAlias(String tenant, String base, String task, String alias) {
+            return store.findByAlias(tenant, base, task, alias);
+        }
+
+        @Override
+        public Optional<DeltaVersion> findByJob(String tenant, String job) {
+            return store.findByJob(tenant, job);
+        }
+
+        @Override
+        public void lease(DeltaVersion version) {
+            store.lease(version);
         }
 
         @Override

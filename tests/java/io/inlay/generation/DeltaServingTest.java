@@ -18,7 +18,7 @@ import io.inlay.model.ModelOptions;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
 import java.io.IOException;
@@ -64,7 +64,7 @@ class DeltaServingTest {
 
     @BeforeEach
     void openStore() {
-        store = new FolderDeltaStore(folder.resolve("store"));
+        store = Stores.folder(folder.resolve("store"));
     }
 
     @Test

@@ -15,7 +15,7 @@ import io.inlay.model.ModelOptions;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
 import java.io.IOException;
@@ -585,7 +585,7 @@ class GenerationEngineTest {
     }
 
     private DeltaResidency residency(LlamaModel of) {
-        store = new FolderDeltaStore(folder);
+        store = Stores.folder(folder);
         residency = new DeltaResidency(of, store, 1 << 24);
         return residency;
     }

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.LinuxMemory;
 import io.inlay.tensor.Libtorch;
@@ -52,7 +52,7 @@ class TuningBesideServingTest {
 
     @Test
     void beside_generation_a_run_takes_about_its_share_of_the_time_and_alone_all_of_it() {
-        try (DeltaResidency residency = new DeltaResidency(model, new FolderDeltaStore(folder), 1 << 20);
+        try (DeltaResidency residency = new DeltaResidency(model, Stores.folder(folder), 1 << 20);
                 GenerationEngine engine = new GenerationEngine(model, residency, new GenerationEngine.Limits(4, 16))) {
             Stopwatch alone = new Stopwatch(new YieldingPace(() -> engine.load() > 0, SHARE));
             run(alone);

@@ -12,7 +12,7 @@ import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
 import io.inlay.store.DurableFiles;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.Pace;
 import java.io.ByteArrayInputStream;
@@ -78,7 +78,7 @@ class PausedJobsTest {
             }
         }
         files = new TrainingFiles(source, folder.resolve("files"), 10_000, DurableFiles.local());
-        store = new FolderDeltaStore(folder.resolve("store"));
+        store = Stores.folder(folder.resolve("store"));
         jobs = server();
     }
 

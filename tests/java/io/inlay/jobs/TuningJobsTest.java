@@ -12,7 +12,8 @@ import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Database;
+import io.inlay.store.Stores;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.Pace;
 import io.inlay.tuning.TuningControl;
@@ -103,7 +104,7 @@ class TuningJobsTest {
 
     @Test
     void a_disk_that_is_full_when_publishing_fails_the_job_and_leaves_nothing() throws IOException {
-        DeltaStore store = new FolderDeltaStore(folder.resolve("store"), fullDisk());
+        DeltaStore store = Stores.folder(folder.resolve("store"), fullDisk());
         try (TuningJobs jobs = jobs(store)) {
             jobs.start();
             TuningJob job = awaitEnd(jobs, jobs.create("acme", request(2)));
@@ -119,7 +120,7 @@ class TuningJobsTest {
 
     @Test
     void a_job_whose_process_died_before_its_first_checkpoint_is_run_again_from_its_beginning() throws IOException {
-        DeltaStore store = new FolderDeltaStore(folder.resolve("store"));
+        DeltaStore store = Stores.folder(folder.resolve("store"));
         TuningJob job;
         try (TuningJobs first = jobs(store)) {
             // Never started: the job is accepted, and then begun by a runner that is not heard of again.
@@ -152,7 +153,7 @@ class TuningJobsTest {
 
     @Test
     void a_version_published_by_an_attempt_that_died_before_it_could_say_so_is_the_jobs_result() throws IOException {
-        DeltaStore store = new FolderDeltaStore(folder.resolve("store"));
+        DeltaStore store = Stores.folder(folder.resolve("store"));
         TuningJob job;
         try (TuningJobs first = jobs(store)) {
             first.start();
@@ -171,7 +172,7 @@ class TuningJobsTest {
 
     @Test
     void stopping_the_server_puts_a_running_job_back_into_the_queue() throws IOException {
-        DeltaStore store = new FolderDeltaStore(folder.resolve("store"));
+        DeltaStore store = Stores.folder(folder.resolve("store"));
         TuningJob job;
         try (TuningJobs first = jobs(store)) {
             first.start();
@@ -184,7 +185,7 @@ class TuningJobsTest {
 
     @Test
     void a_job_over_the_servers_limit_of_steps_is_refused_before_it_exists() {
-        try (TuningJobs jobs = jobs(new FolderDeltaStore(folder.resolve("store")))) {
+        try (TuningJobs jobs = jobs(Stores.folder(folder.resolve("store")))) {
             assertThatThrownBy(() -> jobs.create("acme", request(1001))).isInstanceOf(Problem.class)
                     .hasMessageStartingWith("the job would take 1001 steps; this server allows 1000");
             assertThat(jobs.list("acme")).isEmpty();

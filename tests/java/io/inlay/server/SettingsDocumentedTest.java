@@ -28,7 +28,7 @@ class SettingsDocumentedTest {
             WithDefault otherwise = setting.getAnnotation(WithDefault.class);
             if (setting.getReturnType() == Map.class) {
                 collect(name + ".NAME", InlayConfig.Tenant.class, settings);
-            } else if (setting.getReturnType().isInterface() && setting.getReturnType().getEnclosingClass() == InlayConfig.class) {
+            } else if (setting.getReturnType().isInterface() && setting.getReturnType().getName().startsWith(InlayConfig.class.getName())) {
                 collect(name, setting.getReturnType(), settings);
             } else {
                 settings.put(name, otherwise == null ? null : otherwise.value());

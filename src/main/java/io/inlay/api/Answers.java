@@ -42,8 +42,8 @@ class Answers {
         // Not the response's own close handler: it has room for one, and streaming puts another in its place.
         client.addEndHandler(_ -> generation.cancel());
         Response.ResponseBuilder response = Response.ok();
-        resolved.delta().ifPresent(version -> response.header("inlay-delta-version", version.model())
-                .header("inlay-delta-digest", version.digest()));
+        resolved.delta().ifPresent(version -> response.header("Inlay-Delta", version.model())
+                .header("Inlay-Delta-Digest", version.digest()));
         if (stream) {
             StreamingOutput output = out -> stream(out, events, generation, shape, withUsage);
             return response.type(MediaType.SERVER_SENT_EVENTS_TYPE).header("Cache-Control", "no-cache").entity(output).build();

@@ -35,7 +35,7 @@ import java.util.Set;
 import org.eclipse.microprofile.openapi.annotations.Operation;
 
 /** Versions of the caller's deltas as files for elsewhere, and files from elsewhere as versions. */
-@Path("/v1")
+@Path("/v1/deltas")
 @RunOnVirtualThread
 public class DeltaExportsResource {
 
@@ -64,7 +64,7 @@ public class DeltaExportsResource {
     }
 
     @GET
-    @Path("/deltas/{model}/export")
+    @Path("/{model}/export")
     @Allowed({Role.OWNER, Role.READER})
     @Operation(summary = "A version as a file: delta (its own), dense (plain safetensors), merged (a whole checkpoint, tar) or oci (an artifact, tar)")
     public Response export(@PathParam("model") String model, @QueryParam("format") @DefaultValue("delta") String format) {
@@ -119,7 +119,7 @@ public class DeltaExportsResource {
     }
 
     @POST
-    @Path("/deltas/import")
+    @Path("/import")
     @Allowed(Role.OWNER)
     @Changes("delta.import")
     @Consumes({MediaType.APPLICATION_OCTET_STREAM, TAR})

@@ -67,14 +67,6 @@ public class ModelsResource {
         return new Wire.Deleted(model, "model", store.delete(version));
     }
 
-    @GET
-    @Path("/deltas")
-    @Allowed({Role.OWNER, Role.READER})
-    @Operation(summary = "The caller's stored fine-tunes, with what they weigh")
-    public Wire.ListOf<Wire.DeltaView> deltas() {
-        return Wire.ListOf.of(store.list(caller.tenant()).stream().map(this::view).toList());
-    }
-
     @POST
     @Path("/inlay/models/{model}/verify")
     @Allowed({Role.OWNER, Role.READER})
@@ -92,14 +84,6 @@ public class ModelsResource {
     private static Wire.Model tuned(DeltaVersion version) {
         return new Wire.Model(version.model(), "model", created(version), version.tenant(), version.base(), version.manifest().values(),
                 version.fileBytes(), version.manifest().baseFingerprint(), version.digest());
-    }
-
-    private Wire.DeltaView view(DeltaVersion version) {
-        boolean ready = catalog.names().contains(version.base()) && catalog.status(version.base()) == ModelCatalog.Status.READY;
-        double share = ready ? (double) version.manifest().values() / catalog.base(version.base()).parameterCount() : Double.NaN;
-        return new Wire.DeltaView(version.model(), "delta", version.base(), version.task(), version.number(), version.digest(),
-                version.fileBytes(), version.manifest().values(), share, version.manifest().baseFingerprint(),
-                version.manifest().createdAt(), version.manifest().job());
     }
 
     private static long created(DeltaVersion version) {

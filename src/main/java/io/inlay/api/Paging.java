@@ -13,12 +13,18 @@ final class Paging {
     private Paging() {
     }
 
-    /** A page of rows, as the wire has it; an {@code after} that is not among them is refused. */
-    static <T, W> Wire.ListOf<W> page(List<T> rows, Function<T, String> id, Integer limit, String after, Function<T, W> view) {
+    /** Rows of a page. */
+    static int size(Integer limit) {
         int size = limit == null ? DEFAULT : limit;
         if (size < 1 || size > MOST) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "limit is " + limit + "; it must be 1 to " + MOST);
         }
+        return size;
+    }
+
+    /** A page of rows, as the wire has it; an {@code after} that is not among them is refused. */
+    static <T, W> Wire.ListOf<W> page(List<T> rows, Function<T, String> id, Integer limit, String after, Function<T, W> view) {
+        int size = size(limit);
         int from = 0;
         if (after != null) {
             while (from < rows.size() && !id.apply(rows.get(from)).equals(after)) {

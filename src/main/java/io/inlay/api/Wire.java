@@ -113,10 +113,6 @@ final class Wire {
             CheckpointMetrics metrics, long step_number) {
     }
 
-    record DeltaView(String id, String object, String base, String task, int version, String digest, long bytes, long values,
-            double share_of_parameters, String base_fingerprint, String created, String job) {
-    }
-
     record Verification(String id, String fingerprint, String digest, boolean untouched) {
     }
 

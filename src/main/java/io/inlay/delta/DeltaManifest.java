@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.inlay.Problem;
+import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -32,11 +33,13 @@ import java.util.TreeMap;
  * @param digest logical digest: SHA-256 over {@code tensor TAB edge TAB coordinates TAB blockDigest LF} of all tensors that have blocks,
  *        sorted by name, then {@code tensor TAB whole TAB shape TAB tensorDigest LF} of all whole ones, sorted by name
  * @param tensorDigests per whole tensor {@code sha256:...} of its values' bytes; not written when there is none
+ * @param parents the versions that it was made of, {@code base:task@number sha256:...}; not written when a job trained it
  */
 public record DeltaManifest(int formatVersion, String base, String baseFingerprint, String task, int edge, String createdAt, String job,
         SortedMap<String, String> hyperparameters, String dataDigest, SortedMap<String, Double> metrics, String code, long values,
         SortedMap<String, String> blockDigests, String digest,
-        @JsonInclude(JsonInclude.Include.NON_EMPTY) SortedMap<String, String> tensorDigests) {
+        @JsonInclude(JsonInclude.Include.NON_EMPTY) SortedMap<String, String> tensorDigests,
+        @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> parents) {
 
     /** Of deltas that have blocks only, which every Inlay reads. */
     public static final int FORMAT_VERSION = 1;
@@ -59,19 +62,25 @@ public record DeltaManifest(int formatVersion, String base, String baseFingerpri
         metrics = metrics == null ? new TreeMap<>() : new TreeMap<>(metrics);
         blockDigests = blockDigests == null ? new TreeMap<>() : new TreeMap<>(blockDigests);
         tensorDigests = tensorDigests == null ? new TreeMap<>() : new TreeMap<>(tensorDigests);
+        parents = parents == null ? List.of() : List.copyOf(parents);
     }
 
     /** What is known before encoding; {@link DeltaFile} adds counts and digests. */
     public static DeltaManifest draft(String base, String baseFingerprint, String task, int edge, String createdAt, String job,
             Map<String, String> hyperparameters, String dataDigest, Map<String, Double> metrics, String code) {
         return new DeltaManifest(FORMAT_VERSION, base, baseFingerprint, task, edge, createdAt, job, new TreeMap<>(hyperparameters),
-                dataDigest, new TreeMap<>(metrics), code, 0, new TreeMap<>(), "", new TreeMap<>());
+                dataDigest, new TreeMap<>(metrics), code, 0, new TreeMap<>(), "", new TreeMap<>(), List.of());
     }
 
-    DeltaManifest with(long countedValues, SortedMap<String, String> ofBlocks, SortedMap<String, String> ofTensors,
-            String logicalDigest) {
-        return new DeltaManifest(version(ofTensors), base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest,
-                metrics, code, countedValues, ofBlocks, logicalDigest, ofTensors);
+    /** The same, made of other versions. */
+    public DeltaManifest of(List<String> versions) {
+        return new DeltaManifest(formatVersion, base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest, metrics, code,
+                values, blockDigests, digest, tensorDigests, versions);
+    }
+
+    DeltaManifest with(long countedValues, SortedMap<String, String> ofBlocks, SortedMap<String, String> ofTensors, String logicalDigest) {
+        return new DeltaManifest(version(ofTensors), base, baseFingerprint, task, edge, createdAt, job, hyperparameters, dataDigest, metrics,
+                code, countedValues, ofBlocks, logicalDigest, ofTensors, parents);
     }
 
     private static int version(Map<String, String> tensorDigests) {

@@ -102,6 +102,7 @@ public final class DeltaResidency implements AutoCloseable {
      * {@link Problem}: the store's, or {@code UNAVAILABLE} for a delta that is larger than the budget.
      */
     public CompletableFuture<Lease> acquire(DeltaVersion version) {
+        store.lease(version);
         Resident resident = claim(version);
         CompletableFuture<Lease> lease = new CompletableFuture<>();
         lease.whenComplete((_, _) -> {

@@ -18,12 +18,12 @@ import org.slf4j.LoggerFactory;
 
 /**
  * The base models that a server has, each with its engine, and what model names mean: {@code base}, {@code base:task} (the task's latest
- * version) and {@code base:task@number}, of the caller's own tenant. Models load on threads of their own; until then they are unavailable.
+ * version), {@code base:task@number} and {@code base:task@alias}, of the caller's own tenant. Models load on threads of their own; until then they are unavailable.
  */
 public final class ModelCatalog implements AutoCloseable {
 
     private static final Logger LOG = LoggerFactory.getLogger(ModelCatalog.class);
-    private static final Pattern NAME = Pattern.compile("([^:@]+)(?::([^:@]+)(?:@([1-9][0-9]{0,8}))?)?");
+    private static final Pattern NAME = Pattern.compile("([^:@]+)(?::([^:@]+)(?:@(?:([1-9][0-9]{0,8})|([^:@]+)))?)?");
 
     private final DeltaStore store;
     private final Map<String, Entry> entries = new TreeMap<>();
@@ -138,6 +138,10 @@ public final class ModelCatalog implements AutoCloseable {
         Entry entry = ready(parts.group(1), name);
         if (parts.group(2) == null) {
             return new Resolved(entry.engine, Optional.empty());
+        }
+        if (parts.group(4) != null) {
+            return new Resolved(entry.engine, Optional.of(store.findByAlias(tenant, parts.group(1), parts.group(2), parts.group(4))
+                    .orElseThrow(() -> notFound(name))));
         }
         OptionalInt number = parts.group(3) == null ? OptionalInt.empty() : OptionalInt.of(Integer.parseInt(parts.group(3)));
         DeltaVersion version = store.find(tenant, parts.group(1), parts.group(2), number).orElseThrow(() -> notFound(name));

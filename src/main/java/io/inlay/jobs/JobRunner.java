@@ -111,8 +111,7 @@ final class JobRunner {
         if (run.attempt() == 1) {
             return false;
         }
-        Optional<DeltaVersion> left = deltas.list(run.job().tenant()).stream()
-                .filter(version -> run.id().equals(version.manifest().job())).findFirst();
+        Optional<DeltaVersion> left = deltas.findByJob(run.job().tenant(), run.id());
         return left.isPresent() && finish(run, () -> new JobStore.Publication(left.get().model(),
                 left.get().manifest().metrics().getOrDefault("tokens", 0.0).longValue(), JobReport.of(left.get())));
     }

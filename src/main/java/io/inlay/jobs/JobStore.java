@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.Problem;
+import io.inlay.store.Database;
 import io.inlay.tuning.TuningControl;
 import java.sql.ResultSet;
 import java.sql.SQLException;

@@ -1,6 +1,7 @@
 package io.inlay.jobs;
 
 import io.inlay.Problem;
+import io.inlay.store.Database;
 import io.inlay.store.DurableFiles;
 import java.io.IOException;
 import java.io.InputStream;

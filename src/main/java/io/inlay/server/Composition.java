@@ -23,7 +23,6 @@ import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
-import io.inlay.store.FolderDeltaStore;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
@@ -63,12 +62,6 @@ public class Composition {
 
     Composition(InlayConfig config) {
         this.config = config;
-    }
-
-    @Produces
-    @Singleton
-    DeltaStore deltas() {
-        return new FolderDeltaStore(config.store());
     }
 
     @Produces

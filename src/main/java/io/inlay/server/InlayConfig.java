@@ -2,6 +2,7 @@ package io.inlay.server;
 
 import io.smallrye.config.ConfigMapping;
 import io.smallrye.config.WithDefault;
+import java.net.URI;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -39,6 +40,11 @@ public interface InlayConfig {
 
     /** The log of changes. */
     Audit audit();
+    /** How versions are kept, and for how long. */
+    Deltas deltas();
+
+    /** PostgreSQL, in the place of the database in {@code inlay.data}. */
+    Database database();
 
     /** Limits on generation. */
     Generation generation();
@@ -128,6 +134,81 @@ public interface InlayConfig {
         /** Size of one of its files, in bytes; further ones are begun beside it. */
         @WithDefault("67108864")
         long maxBytes();
+    }
+
+    /** How versions are kept, and for how long. */
+    interface Deltas {
+
+        /** Where their files are: {@code folder} for {@code inlay.store}, or {@code s3}. */
+        @WithDefault("folder")
+        String storage();
+
+        /** Where {@code storage} is {@code s3}. */
+        S3 s3();
+
+        /** The most bytes of one tenant's versions; 0 for no bound. */
+        @WithDefault("0")
+        long quotaBytes();
+
+        /** The most versions of one tenant; 0 for no bound. */
+        @WithDefault("0")
+        long quotaVersions();
+
+        /** The largest version that is taken by upload, in bytes; {@code quarkus.http.limits.max-body-size} bounds it too. */
+        @WithDefault("268435456")
+        long maxUploadBytes();
+
+        /** Newest versions of each task that are kept, beside those with an alias and those in use; 0 keeps all. */
+        @WithDefault("0")
+        int keepLast();
+
+        /** Seconds between two collections of what is no longer wanted; 0 for none. */
+        @WithDefault("3600")
+        long collectSeconds();
+
+        /** Seconds for which a publication may be under way before it counts as cut short, and a deleted version's file may stay. */
+        @WithDefault("3600")
+        long graceSeconds();
+
+        /** Seconds for which a version stays in use after a server has used it. */
+        @WithDefault("600")
+        long leaseSeconds();
+
+        /** Versions' files in S3; credentials are found where Amazon's clients look for them. */
+        interface S3 {
+
+            /** Where S3 is, if it is not Amazon's; buckets are then parts of paths. */
+            Optional<URI> endpoint();
+
+            /** Amazon's region. */
+            @WithDefault("us-east-1")
+            String region();
+
+            /** The bucket, which must be there. */
+            Optional<String> bucket();
+
+            /** What keys begin with. */
+            @WithDefault("inlay/")
+            String prefix();
+
+            /** Bytes of files that are kept in {@code <data>/s3-cache}; those used longest ago go first. */
+            @WithDefault("10737418240")
+            long cacheBytes();
+        }
+    }
+
+    /** PostgreSQL, in the place of the database in {@code inlay.data}. */
+    interface Database {
+
+        /** {@code jdbc:postgresql://host:5432/name}. */
+        Optional<String> url();
+
+        /** Who connects. */
+        @WithDefault("inlay")
+        String username();
+
+        /** His password. */
+        Optional<String> password();
     }
 
     /** Limits on generation, for each base model. */

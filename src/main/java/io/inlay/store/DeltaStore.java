@@ -31,11 +31,20 @@ public interface DeltaStore {
     DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
             List<WholeTensor> tensors, BaseMatrices matrices);
 
-    /** All versions of a tenant, by base, task and number; damaged ones are left out and logged, {@link #find} says what is wrong with them. */
+    /** All versions of a tenant, by base, task and number. */
     List<DeltaVersion> list(String tenant);
 
     /** A version by number, or the latest. */
     Optional<DeltaVersion> find(String tenant, String base, String task, OptionalInt number);
+
+    /** The version that an alias names now. */
+    Optional<DeltaVersion> findByAlias(String tenant, String base, String task, String alias);
+
+    /** The version that a tuning job has left. */
+    Optional<DeltaVersion> findByJob(String tenant, String job);
+
+    /** Says that the version is in use by this server, and will be for some while: its file stays where it is. */
+    void lease(DeltaVersion version);
 
     /**
      * Decodes a version into memory of {@code arena}, verified.
@@ -45,6 +54,10 @@ public interface DeltaStore {
      */
     LoadedDelta load(DeltaVersion version, String baseFingerprint, BaseMatrices matrices, Arena arena);
 
-    /** Removes a version; its number is not given again. Returns whether it was there. */
+    /**
+     * Makes a version invisible, for good; its file follows once nobody uses it. Its number is not given again. Returns whether it was there.
+     *
+     * @throws Problem {@code CONFLICT} while an alias names it
+     */
     boolean delete(DeltaVersion version);
 }

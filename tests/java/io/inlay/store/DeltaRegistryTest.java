@@ -24,7 +24,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class FolderDeltaStoreTest {
+class DeltaRegistryTest {
 
     @TempDir
     private Path root;
@@ -45,9 +45,9 @@ class FolderDeltaStoreTest {
 
     @Test
     void what_is_published_is_found_listed_and_loaded_bit_for_bit_by_another_process_too() {
-        DeltaVersion first = publish(new FolderDeltaStore(root), "acme", "faq");
-        DeltaVersion second = publish(new FolderDeltaStore(root), "acme", "faq");
-        DeltaStore fresh = new FolderDeltaStore(root);
+        DeltaVersion first = publish(Stores.folder(root), "acme", "faq");
+        DeltaVersion second = publish(Stores.folder(root), "acme", "faq");
+        DeltaStore fresh = Stores.folder(root);
         assertThat(first.number()).isEqualTo(1);
         assertThat(fresh.list("acme")).containsExactly(first, second);
         assertThat(fresh.find("acme", "base", "faq", OptionalInt.empty())).contains(second);
@@ -61,7 +61,7 @@ class FolderDeltaStoreTest {
 
     @Test
     void another_tenant_sees_nothing() {
-        DeltaStore store = new FolderDeltaStore(root);
+        DeltaStore store = Stores.folder(root);
         publish(store, "acme", "faq");
         assertThat(store.list("other")).isEmpty();
         assertThat(store.find("other", "base", "faq", OptionalInt.empty())).isEmpty();
@@ -69,12 +69,12 @@ class FolderDeltaStoreTest {
 
     @Test
     void a_deleted_version_is_gone_and_its_number_is_not_given_again() {
-        DeltaStore store = new FolderDeltaStore(root);
+        DeltaStore store = Stores.folder(root);
         publish(store, "acme", "faq");
         DeltaVersion second = publish(store, "acme", "faq");
         assertThat(store.delete(second)).isTrue();
         assertThat(store.delete(second)).isFalse();
-        assertThat(new FolderDeltaStore(root).find("acme", "base", "faq", OptionalInt.of(2))).isEmpty();
+        assertThat(Stores.folder(root).find("acme", "base", "faq", OptionalInt.of(2))).isEmpty();
         assertThatThrownBy(() -> store.load(second, Deltas.FINGERPRINT, base, arena)).hasMessage("base:faq@2 is no longer there");
         assertThat(publish(store, "acme", "faq").number()).isEqualTo(3);
     }
@@ -82,7 +82,7 @@ class FolderDeltaStoreTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "..", "../x", "a/b", "a\\b", ".hidden", "a b", "\u0000", "x:y"})
     void names_never_become_paths_unchecked(String name) {
-        DeltaStore store = new FolderDeltaStore(root);
+        DeltaStore store = Stores.folder(root);
         assertThatThrownBy(() -> publish(store, "acme", name)).isInstanceOf(Problem.class)
                 .hasMessageContaining("task name '" + name + "' is not allowed");
         assertThatThrownBy(() -> publish(store, name, "faq")).isInstanceOf(Problem.class)
@@ -94,7 +94,7 @@ class FolderDeltaStoreTest {
         try (ExecutorService threads = Executors.newFixedThreadPool(8)) {
             List<Callable<Integer>> publishers = new ArrayList<>();
             for (int i = 0; i < 40; i++) {
-                publishers.add(() -> publish(new FolderDeltaStore(root), "acme", "faq").number());
+                publishers.add(() -> publish(Stores.folder(root), "acme", "faq").number());
             }
             List<Integer> numbers = new ArrayList<>();
             for (Future<Integer> each : threads.invokeAll(publishers)) {
@@ -108,7 +108,7 @@ class FolderDeltaStoreTest {
 
     @Test
     void a_flipped_bit_in_the_file_is_found_when_it_is_loaded() throws IOException {
-        DeltaStore store = new FolderDeltaStore(root);
+        DeltaStore store = Stores.folder(root);
         DeltaVersion version = publish(store, "acme", "faq");
         Path file = root.resolve("acme/base/faq/1.safetensors");
         try (RandomAccessFile bytes = new RandomAccessFile(file.toFile(), "rw")) {
@@ -142,61 +142,10 @@ class FolderDeltaStoreTest {
 
     @Test
     void a_full_disk_is_said_to_be_full_and_nothing_of_the_version_is_left() throws IOException {
-        assertThatThrownBy(() -> publish(new FolderDeltaStore(root, fullDisk()), "acme", "faq")).isInstanceOf(Problem.class)
+        assertThatThrownBy(() -> publish(Stores.folder(root, fullDisk()), "acme", "faq")).isInstanceOf(Problem.class)
                 .hasMessage("publishing base:faq failed: the disk is full; free space or delete versions, then try again")
                 .extracting(problem -> ((Problem) problem).code()).isEqualTo(Problem.Code.STORAGE_FULL);
         assertThat(filesOnDisk()).isEmpty();
-        assertThat(publish(new FolderDeltaStore(root), "acme", "faq").number()).isEqualTo(1);
-    }
-
-    @Test
-    void kill_9_at_any_moment_loses_nothing_acknowledged_and_shows_no_half_version() throws Exception {
-        int acknowledged = 0;
-        for (int kill = 0; kill < 6; kill++) {
-            Process publisher = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                    "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path"), PublishForever.class.getName(),
-                    root.toString()).redirectError(ProcessBuilder.Redirect.DISCARD).start();
-            try (var lines = publisher.inputReader()) {
-                int until = 3 + kill * 7;
-                String line = "";
-                for (int i = 0; i < until && line != null; i++) {
-                    line = lines.readLine();
-                    acknowledged = line == null ? acknowledged : Integer.parseInt(line);
-                }
-                Thread.sleep(kill);
-                publisher.destroyForcibly().waitFor();
-            } catch (IOException closed) {
-                // Killing a process closes its stream; what it had said until then counts.
-                assertThat(closed).hasMessage("Stream closed");
-            }
-            DeltaStore store = new FolderDeltaStore(root);
-            List<DeltaVersion> versions = store.list("acme");
-            assertThat(versions).extracting(DeltaVersion::number).contains(acknowledged);
-            assertThat(versions).hasSizeGreaterThanOrEqualTo(acknowledged);
-            for (DeltaVersion version : versions) {
-                try (Arena loaded = Arena.ofConfined()) {
-                    store.load(version, Deltas.FINGERPRINT, new Deltas(loaded, 5).with("w", 64, 64), loaded);
-                }
-            }
-        }
-        assertThat(acknowledged).isPositive();
-    }
-
-    /** A process that publishes until it is killed, and says each number once it has it. */
-    static final class PublishForever {
-
-        private PublishForever() {
-        }
-
-        public static void main(String[] arguments) {
-            Arena arena = Arena.ofShared();
-            Deltas base = new Deltas(arena, 5).with("w", 64, 64);
-            List<TensorBlocks> blocks = List.of(base.tuned("w", 16, 5, 1e-3));
-            DeltaStore store = new FolderDeltaStore(Path.of(arguments[0]));
-            while (true) {
-                System.out.println(store.publish("acme", "base", "faq", Deltas.draft("faq", 16), blocks, base).number());
-                System.out.flush();
-            }
-        }
+        assertThat(publish(Stores.folder(root), "acme", "faq").number()).isEqualTo(1);
     }
 }

@@ -1,4 +1,4 @@
-package io.inlay.jobs;
+package io.inlay.store;
 
 import io.inlay.Problem;
 import java.sql.Connection;
@@ -9,36 +9,39 @@ import java.util.ArrayList;
 import java.util.List;
 import javax.sql.DataSource;
 
-/** Plain JDBC with positional arguments. */
-final class Database {
+/** Plain JDBC with positional arguments, on H2 and PostgreSQL alike. */
+public final class Database {
+
+    /** Of the SQL standard, as H2 and PostgreSQL have it. */
+    private static final String DUPLICATE_KEY = "23505";
 
     private final DataSource source;
 
-    Database(DataSource source) {
+    public Database(DataSource source) {
         this.source = source;
     }
 
     /** Makes a value of a row. */
-    interface RowReader<T> {
+    public interface RowReader<T> {
         T read(ResultSet row) throws SQLException;
     }
 
     /** Statements that belong together. */
-    interface Work<T> {
+    public interface Work<T> {
         T in(Transaction transaction) throws SQLException;
     }
 
     /** Runs one statement as a transaction of its own; returns the rows that it changed. */
-    int update(String sql, Object... arguments) {
+    public int update(String sql, Object... arguments) {
         return transaction(each -> each.update(sql, arguments));
     }
 
-    <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) {
+    public <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) {
         return transaction(each -> each.query(reader, sql, arguments));
     }
 
     /** Runs statements of which all take effect, durably, when this returns, and none when it throws. */
-    <T> T transaction(Work<T> work) {
+    public <T> T transaction(Work<T> work) {
         try (Connection connection = source.getConnection()) {
             connection.setAutoCommit(false);
             try {
@@ -57,7 +60,7 @@ final class Database {
     }
 
     /** A transaction under way. */
-    static final class Transaction {
+    public static final class Transaction {
 
         private final Connection connection;
 
@@ -65,13 +68,13 @@ final class Database {
             this.connection = connection;
         }
 
-        int update(String sql, Object... arguments) throws SQLException {
+        public int update(String sql, Object... arguments) throws SQLException {
             try (PreparedStatement statement = prepare(sql, arguments)) {
                 return statement.executeUpdate();
             }
         }
 
-        <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) throws SQLException {
+        public <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) throws SQLException {
             try (PreparedStatement statement = prepare(sql, arguments); ResultSet rows = statement.executeQuery()) {
                 List<T> found = new ArrayList<>();
                 while (rows.next()) {
@@ -93,6 +96,11 @@ final class Database {
                 throw failure;
             }
         }
+    }
+
+    /** Whether a statement was refused because its row is there already. */
+    static boolean isDuplicate(Problem problem) {
+        return problem.getCause() instanceof SQLException refused && DUPLICATE_KEY.equals(refused.getSQLState());
     }
 
     private static Problem problem(SQLException failure) {
