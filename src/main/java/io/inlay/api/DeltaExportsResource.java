@@ -66,7 +66,8 @@ public class DeltaExportsResource {
     @GET
     @Path("/{model}/export")
     @Allowed({Role.OWNER, Role.READER})
-    @Operation(summary = "A version as a file: delta (its own), dense (plain safetensors), merged (a whole checkpoint, tar) or oci (an artifact, tar)")
+    @Operation(summary = "A version as a file: delta (its own), dense (plain safetensors), merged (a whole checkpoint, tar) or oci (an artifact, "
+            + "tar)")
     public Response export(@PathParam("model") String model, @QueryParam("format") @DefaultValue("delta") String format) {
         if (!Set.of("delta", "dense", "merged", "oci").contains(format)) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "the format is '" + format + "'; it must be delta, dense, merged or oci");

@@ -45,6 +45,8 @@ final class BlockCodec implements AutoCloseable {
     private byte[] frame = new byte[0];
     private short[] values = new short[0];
     private short[] base = new short[0];
+    private short[] steps = new short[0];
+    private short[] sorted = new short[0];
 
     BlockCodec() {
         compressor.setLevel(ZSTD_LEVEL).setMinMatch(ZSTD_MIN_MATCH).setHashLog(ZSTD_HASH_LOG).setWindowLog(ZSTD_WINDOW_LOG);
@@ -92,15 +94,20 @@ final class BlockCodec implements AutoCloseable {
         return new Chunk(form, Arrays.copyOf(packed, length));
     }
 
-    /** Folded differences into their places of the stable counting sort, high and low bytes apart. */
+    /** Zigzagged steps into their places of the stable counting sort, high and low bytes apart. */
     private void sort(short[] of, short[] under, byte[] split) {
         int n = of.length;
-        int[] places = exponentStarts(under);
-        for (int i = 0; i < n; i++) {
-            int folded = difference(of[i], under[i]);
-            int at = places[exponent(under[i])]++;
-            split[at] = (byte) (folded >> 8);
-            split[n + at] = (byte) folded;
+        short[] steps = steps(n);
+        short[] sorted = sorted(n);
+        OrderedSteps.fold(of, under, steps);
+        scatter(steps, under, exponentStarts(under), sorted);
+        OrderedSteps.split(sorted, n, split);
+    }
+
+    /** A method of its own, as {@link #gather} is: inlined among vectors, the loop takes half as long again. */
+    private static void scatter(short[] steps, short[] under, int[] places, short[] sorted) {
+        for (int i = 0; i < under.length; i++) {
+            sorted[places[exponent(under[i])]++] = steps[i];
         }
     }
 
@@ -133,11 +140,15 @@ final class BlockCodec implements AutoCloseable {
 
     private void unsort(byte[] split, short[] under, short[] to) {
         int n = to.length;
-        int[] places = exponentStarts(under);
-        for (int i = 0; i < n; i++) {
-            int at = places[exponent(under[i])]++;
-            int folded = (split[at] & 0xFF) << 8 | split[n + at] & 0xFF;
-            to[i] = unorder(order(under[i]) + unfold(folded));
+        short[] sorted = sorted(n);
+        OrderedSteps.join(split, n, sorted);
+        gather(sorted, under, exponentStarts(under), to);
+        OrderedSteps.unfold(to, under);
+    }
+
+    private static void gather(short[] sorted, short[] under, int[] places, short[] to) {
+        for (int i = 0; i < under.length; i++) {
+            to[i] = sorted[places[exponent(under[i])]++];
         }
     }
 
@@ -154,6 +165,20 @@ final class BlockCodec implements AutoCloseable {
                     + refused.getMessage(), refused);
         }
         throw new Problem(Problem.Code.CORRUPT_DELTA, label + " has a chunk that does not decompress to " + 2 * n + " bytes");
+    }
+
+    private short[] steps(int n) {
+        if (steps.length < n) {
+            steps = new short[n];
+        }
+        return steps;
+    }
+
+    private short[] sorted(int n) {
+        if (sorted.length < n) {
+            sorted = new short[n];
+        }
+        return sorted;
     }
 
     private byte[] planes(int n) {
@@ -193,7 +218,7 @@ final class BlockCodec implements AutoCloseable {
         // An odd step, so that no column of a block is preferred.
         int step = values.length / SAMPLE | 1;
         for (int i = 0; i < values.length; i += step) {
-            int folded = difference(values[i], base[i]);
+            int folded = OrderedSteps.folded(values[i], base[i]);
             int x = values[i] ^ base[i];
             counts[0][folded >> 8]++;
             counts[1][folded & 0xFF]++;
@@ -206,30 +231,6 @@ final class BlockCodec implements AutoCloseable {
     private static double bits(int[] counts) {
         double total = Arrays.stream(counts).sum();
         return Arrays.stream(counts).filter(count -> count > 0).mapToDouble(count -> count * Math.log(total / count)).sum();
-    }
-
-    /** bf16 bits as an integer in [0, 65535] that grows with the value: -NaN, -inf, ..., -0, +0, ..., +inf, NaN. */
-    private static int order(short bits) {
-        return (bits ^ (bits >> 15 | 0x8000)) & 0xFFFF;
-    }
-
-    private static short unorder(int ordered) {
-        return (short) (ordered ^ (~((short) ordered >> 15) | 0x8000));
-    }
-
-    /** Zigzag of the difference modulo 2^16: 0, -1, 1, -2, ... become 0, 1, 2, 3, ... */
-    private static int fold(int difference) {
-        short d = (short) difference;
-        return (d << 1 ^ d >> 15) & 0xFFFF;
-    }
-
-    /** What is stored of a value: its step from the base's, in [0, 65535]; small where the step is. */
-    static int difference(short value, short base) {
-        return fold(order(value) - order(base));
-    }
-
-    private static int unfold(int folded) {
-        return folded >>> 1 ^ -(folded & 1);
     }
 
     private static int exponent(short bits) {

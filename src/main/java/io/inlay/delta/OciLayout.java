@@ -116,11 +116,12 @@ public final class OciLayout {
         }
         JsonNode index = json(take(files, "index.json", label), "index.json", label);
         requireSchema(index, INDEX, "index.json", label);
-        JsonNode manifest = json(blob(files, only(index, "manifests", "index.json", label), MANIFEST, MAX_JSON, label), "its manifest", label);
+        JsonNode named = only(index, "manifests", "index.json", label);
+        JsonNode manifest = json(blob(files, named, MANIFEST, MAX_JSON, label), "its manifest", label);
         requireSchema(manifest, MANIFEST, "its manifest", label);
         if (!ARTIFACT.equals(manifest.path("artifactType").asText())) {
-            throw refusal(label, "has a manifest of the artifact type '" + shown(manifest.path("artifactType").asText()) + "'; Inlay's deltas have "
-                    + ARTIFACT);
+            throw refusal(label, "has a manifest of the artifact type '" + shown(manifest.path("artifactType").asText())
+                    + "'; Inlay's deltas have " + ARTIFACT);
         }
         Set<String> used = new HashSet<>();
         JsonNode config = manifest.path("config");
@@ -129,7 +130,7 @@ public final class OciLayout {
         JsonNode layer = only(manifest, "layers", "its manifest", label);
         MemorySegment delta = blob(files, layer, LAYER, archive.byteSize(), label);
         used.add(path(layer.path("digest").asText()));
-        used.add(path(index.path("manifests").path(0).path("digest").asText()));
+        used.add(path(named.path("digest").asText()));
         for (String file : files.keySet()) {
             if (!used.contains(file)) {
                 throw refusal(label, "has the file '" + file + "', which nothing in it names");

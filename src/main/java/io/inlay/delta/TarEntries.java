@@ -117,8 +117,8 @@ final class TarEntries {
         }
         for (String step : bare.split("/", -1)) {
             if (step.isEmpty() || step.equals(".") || step.equals("..") || !step.chars().allMatch(c -> c > ' ' && c < 0x7F && c != '\\')) {
-                throw refusal(label, "has a file with the path '" + printable(path) + "', which is no plain path of letters, digits and signs "
-                        + "within its folder");
+                throw refusal(label, "has a file with the path '" + printable(path)
+                        + "', which is no plain path of letters, digits and signs within its folder");
             }
         }
         return bare;

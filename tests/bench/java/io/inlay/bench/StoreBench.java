@@ -54,8 +54,8 @@ final class StoreBench {
                 for (TunedDeltas.Run run : TunedDeltas.RUNS) {
                     DeltaFile.Decoded delta = TunedDeltas.of(run, model, arena);
                     CodecSizes sizes = CodecSizes.of(delta.blocks(), model);
-                    rows.add(row("tuned, " + run.name() + " (" + run.steps() + " steps)", sizes));
-                    longest = run.name().equals("long") ? sizes : longest;
+                    rows.add(row("tuned, " + run.name() + " (" + run.steps() + " steps, " + run.learningRate() + ")", sizes));
+                    longest = run.equals(TunedDeltas.LONG) ? sizes : longest;
                 }
             }
         }

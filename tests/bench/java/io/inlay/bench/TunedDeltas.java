@@ -44,7 +44,10 @@ final class TunedDeltas {
     record Run(String name, int steps, double learningRate) {
     }
 
-    static final List<Run> RUNS = List.of(new Run("short", 20, 1e-4), new Run("long", 240, 1e-4), new Run("high learning rate", 60, 2e-3));
+    /** The SMT paper's rates are 9.65e-6 for its long runs and up to 1e-4. */
+    static final Run LONG = new Run("long at the paper's rate", 240, 9.65e-6);
+    static final List<Run> RUNS = List.of(new Run("short", 20, 1e-4), LONG, new Run("long", 240, 1e-4),
+            new Run("high learning rate", 60, 2e-3));
 
     private TunedDeltas() {
     }
@@ -55,7 +58,7 @@ final class TunedDeltas {
     }
 
     private static Path file(Run run) {
-        return BenchModels.cache().resolve("deltas-107m").resolve(run.name().replace(' ', '-') + "-" + run.steps() + ".safetensors");
+        return BenchModels.cache().resolve("deltas-107m").resolve(run.name().replace("'", "").replace(' ', '-') + "-" + run.steps() + ".safetensors");
     }
 
     /** The run's delta, in memory of the arena; trained when there is none yet or it is of another base. */

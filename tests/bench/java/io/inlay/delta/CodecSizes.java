@@ -27,7 +27,7 @@ public record CodecSizes(long values, double ours, double xorSplit, double entro
                     xorSplit += xorSplit(trained, under, from, Math.min(trained.length, from + chunk));
                 }
                 for (int i = 0; i < trained.length; i++) {
-                    counts[under[i] >> 7 & 0xFF][BlockCodec.difference(trained[i], under[i])]++;
+                    counts[under[i] >> 7 & 0xFF][OrderedSteps.folded(trained[i], under[i])]++;
                 }
                 values += trained.length;
             }
