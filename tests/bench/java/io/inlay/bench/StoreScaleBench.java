@@ -64,9 +64,9 @@ public final class StoreScaleBench {
         }
         Figures.table(List.of(new String[] {"milliseconds, median", "10 tenants", many + " tenants"}, row("list a page", few.list(), grown.list()),
                 row("resolve an alias", few.resolve(), grown.resolve()), row("publish", few.publish(), grown.publish())));
-        Figures.atMost("store.list-10000-vs-10-tenants", ratio(grown.list(), few.list()), 2);
-        Figures.atMost("store.resolve-10000-vs-10-tenants", ratio(grown.resolve(), few.resolve()), 2);
-        Figures.atMost("store.publish-10000-vs-10-tenants", ratio(grown.publish(), few.publish()), 2);
+        Figures.atMost("store.list-" + many + "-vs-10-tenants", ratio(grown.list(), few.list()), 2);
+        Figures.atMost("store.resolve-" + many + "-vs-10-tenants", ratio(grown.resolve(), few.resolve()), 2);
+        Figures.atMost("store.publish-" + many + "-vs-10-tenants", ratio(grown.publish(), few.publish()), 2);
     }
 
     private static String[] row(String what, List<Double> few, List<Double> many) {
