@@ -48,7 +48,7 @@ class FileBytesTest {
         try (Arena arena = Arena.ofShared()) {
             Deltas base = new Deltas(arena, 5).with("w", 512, 512);
             List<TensorBlocks> blocks = List.of(base.tuned("w", 16, 600, 1e-3));
-            DeltaVersion version = new FolderDeltaStore(root).publish("acme", "base", "faq", Deltas.draft("faq", 16), blocks, base);
+            DeltaVersion version = Stores.folder(root).publish("acme", "base", "faq", Deltas.draft("faq", 16), blocks, base);
             Path file = root.resolve("acme/base/faq/1.safetensors");
             byte[] whole = Files.readAllBytes(file);
             AtomicBoolean stop = new AtomicBoolean();
@@ -66,7 +66,7 @@ class FileBytesTest {
             int refused = 0;
             for (int i = 0; i < 300; i++) {
                 try (Arena loaded = Arena.ofConfined()) {
-                    LoadedDelta delta = new FolderDeltaStore(root).load(version, Deltas.FINGERPRINT, base, loaded);
+                    LoadedDelta delta = Stores.folder(root).load(version, Deltas.FINGERPRINT, base, loaded);
                     assertThat(delta.blocks().getFirst().values().mismatch(blocks.getFirst().values())).isEqualTo(-1);
                 } catch (Problem cut) {
                     assertThat(cut.code()).isEqualTo(Problem.Code.CORRUPT_DELTA);
@@ -77,7 +77,7 @@ class FileBytesTest {
             vandal.join();
             assertThat(refused).isPositive();
             try (Arena loaded = Arena.ofConfined()) {
-                assertThat(new FolderDeltaStore(root).load(version, Deltas.FINGERPRINT, base, loaded).blocks()).hasSize(1);
+                assertThat(Stores.folder(root).load(version, Deltas.FINGERPRINT, base, loaded).blocks()).hasSize(1);
             }
         }
     }

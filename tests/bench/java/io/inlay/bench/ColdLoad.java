@@ -4,7 +4,7 @@ import io.inlay.delta.Deltas;
 import io.inlay.delta.TensorBlocks;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
@@ -41,7 +41,7 @@ final class ColdLoad {
                 int count = BLOCKS * (target + 1) / TARGETS - BLOCKS * target / TARGETS;
                 blocks.add(base.tuned("target." + target, 256, count, SPREAD));
             }
-            DeltaStore store = new FolderDeltaStore(root);
+            DeltaStore store = Stores.folder(root);
             DeltaVersion version = store.publish("bench", "base", "load", Deltas.draft("load", 256), blocks, base);
             Path file = root.resolve("bench/base/load/1.safetensors");
             List<Double> cached = new ArrayList<>();

@@ -10,7 +10,7 @@ import io.inlay.model.ModelOptions;
 import io.inlay.model.Projection;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.store.FolderDeltaStore;
+import io.inlay.store.Stores;
 import io.inlay.tensor.Libtorch;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -47,7 +47,7 @@ final class SwitchBench {
         Path root = Files.createTempDirectory(BenchModels.cache(), "switches-");
         try (LlamaModel model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), Path.of("model-store/base/inlay-tiny"),
                 ModelOptions.defaults())) {
-            DeltaStore store = new FolderDeltaStore(root);
+            DeltaStore store = Stores.folder(root);
             List<DeltaVersion> versions = publish(store, model);
             String before = model.digest();
             long start = System.nanoTime();
