@@ -11,6 +11,7 @@ import io.quarkus.test.junit.QuarkusTest;
 import io.restassured.response.Response;
 import io.restassured.specification.RequestSpecification;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -50,7 +51,7 @@ class RoutesTest {
         if (type.startsWith("multipart/")) {
             request = who.multiPart("nothing", "nothing");
         } else if (!type.isEmpty()) {
-            request = who.contentType(type).body("{}");
+            request = who.contentType(type).body("{}".getBytes(StandardCharsets.US_ASCII));
         }
         return request.request(parts[0], parts[1].replaceAll("\\{[^}]*}", NOBODYS));
     }

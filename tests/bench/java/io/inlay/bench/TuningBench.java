@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * {@code ./inlay bench tuning [--rounds N] [--profile]}: a step of Sparse Matrix Tuning on Llama-3.2-1B's shape (random weights, bf16,
+ * {@code ./inlay bench tuning [--rounds N] [--peers lora,full,dora] [--profile]}: a step of Sparse Matrix Tuning on Llama-3.2-1B's shape (random weights, bf16,
  * batches of 8 with GSM8K's lengths) beside PEFT's LoRA and DoRA and PyTorch's full fine-tuning, one pair at a time because three such
  * models do not fit into memory together; then its share of the GEMM floor, what more blocks cost, and how time grows with tokens. Useful
  * tokens count: prompt and answer, padding not.
@@ -26,6 +26,8 @@ final class TuningBench {
     private static final double MANY = 0.05;
     private static final int[] TOKENS = {256, 512, 1024, 2048, 4096};
     private static final int SHOWN = 24;
+    /** Against each of these in turn; {@code --peers} names some of them. */
+    private static final List<String> PEERS = List.of("lora", "full", "dora");
 
     private final int rounds;
     private final Path checkpoint;
@@ -43,23 +45,26 @@ final class TuningBench {
         List<String> options = Arrays.asList(arguments);
         int rounds = options.contains("--rounds") ? Integer.parseInt(options.get(options.indexOf("--rounds") + 1)) : ROUNDS;
         Files.createDirectories(Path.of("target"));
-        new TuningBench(rounds).run(options.contains("--profile"));
+        List<String> peers = options.contains("--peers") ? List.of(options.get(options.indexOf("--peers") + 1).split(",")) : PEERS;
+        new TuningBench(rounds).run(peers, options.contains("--profile"));
     }
 
     /** SMT and one peer in turns: medians, and the ratio of times round by round. */
     private record Pair(double faster, double memory) {
     }
 
-    private void run(boolean profile) throws IOException, InterruptedException {
+    private void run(List<String> peers, boolean profile) throws IOException, InterruptedException {
         String python = FirstBench.python();
         Pair lora = null;
         Pair full = null;
         double floor;
         try (PeerProcess smt = ours(Contender.BUDGET)) {
             if (python != null) {
-                lora = against(smt, "PEFT LoRA", python, "lora");
-                full = against(smt, "PyTorch full", python, "full");
-                against(smt, "PEFT DoRA", python, "dora");
+                lora = peers.contains("lora") ? against(smt, "PEFT LoRA", python, "lora") : null;
+                full = peers.contains("full") ? against(smt, "PyTorch full", python, "full") : null;
+                if (peers.contains("dora")) {
+                    against(smt, "PEFT DoRA", python, "dora");
+                }
             }
             floor = floor(smt);
             if (profile) {
@@ -75,7 +80,7 @@ final class TuningBench {
         SelectionBench.measure();
         if (lora == null || full == null) {
             for (String name : List.of("smt-vs-peft-lora", "smt-vs-torch-full", "memory-vs-peft-lora", "memory-vs-torch-full")) {
-                Figures.skipped("tuning." + name, "the peers' Python environment could not be made");
+                Figures.skipped("tuning." + name, python == null ? "the peers' Python environment could not be made" : "not among --peers");
             }
         } else {
             Figures.atLeast("tuning.smt-vs-peft-lora", lora.faster(), 1.4);
@@ -182,7 +187,7 @@ final class TuningBench {
             List<List<Double>> seconds = new ArrayList<>();
             Arrays.stream(TOKENS).forEach(_ -> seconds.add(new ArrayList<>()));
             smt.ask("tokens " + TOKENS[0]);
-            for (int round = 1; round <= Math.min(2, rounds); round++) {
+            for (int round = 1; round <= Math.max(1, rounds / 2); round++) {
                 for (int i = 0; i < TOKENS.length; i++) {
                     seconds.get(i).add(smt.ask("tokens " + TOKENS[i]).get("seconds").asDouble());
                 }
