@@ -25,7 +25,7 @@ class DeltasTest {
         Api.awaitReady();
     }
 
-    private static void tune(String task, int seed) {
+    static void tune(String task, int seed) {
         String id = Api.tryTune(alice(), Map.of("model", "small", "training_file", Api.upload(alice(), FineTuningTest.DATA), "suffix", task,
                 "seed", seed, "method", Api.smt(Map.of("max_steps", 1, "warm_up_steps", 1, "budget", 0.1, "block_edge", 16, "learning_rate",
                         0.01 * seed)))).then().statusCode(200).extract().path("id");

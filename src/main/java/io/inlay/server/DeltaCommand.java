@@ -41,7 +41,7 @@ public final class DeltaCommand {
     private final URI server;
     private final String key;
 
-    DeltaCommand(URI server, String key) {
+    public DeltaCommand(URI server, String key) {
         this.server = server;
         this.key = key;
     }
@@ -61,7 +61,7 @@ public final class DeltaCommand {
     }
 
     /** Returns what is to be printed. */
-    String run(String... arguments) throws IOException, InterruptedException {
+    public String run(String... arguments) throws IOException, InterruptedException {
         String what = arguments.length == 0 ? "" : arguments[0] + " " + (arguments.length - 1);
         return switch (what) {
             case "list 0" -> list("");

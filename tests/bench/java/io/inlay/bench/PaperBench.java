@@ -3,7 +3,6 @@ package io.inlay.bench;
 import io.inlay.bench.PaperTrial.Setting;
 import io.inlay.bench.PaperTrial.Trained;
 import io.inlay.model.Projection;
-import io.inlay.tuning.SelectionReport;
 import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningMethod.LowRank;
 import java.io.IOException;
@@ -53,7 +52,7 @@ final class PaperBench {
         boolean quick = options.contains("--quick");
         Path folder = options.contains("--page") ? Path.of(options.get(options.indexOf("--page") + 1)) : Path.of("target/paper");
         Files.createDirectories(folder);
-        Extent extent = quick ? new Extent(QUICK_SHARES, 2, 120, new double[] {0, 1.5, 3})
+        Extent extent = quick ? new Extent(QUICK_SHARES, 2, 80, new double[] {0.5, 2.5})
                 : new Extent(SHARES, 5, 200, new double[] {-1, 0, 1, 2, 3});
         try (PaperTrial trial = PaperTrial.open(extent.steps())) {
             new PaperBench(trial, extent, new PaperPage(folder, quick)).run();
@@ -65,14 +64,14 @@ final class PaperBench {
         page.begin(trial.description(), extent.seeds(), trial.base(extent.seeds()));
         Map<String, List<Result>> byMethod = table3();
         page.table3(byMethod);
-        double rate = byMethod.get("SMT").get(index(TABLE_SHARE)).rate();
-        page.table("Table 4: what is tuned", "targets at " + percent(TABLE_SHARE), table4(rate));
-        page.table("Table 6: which of q, k and v", "targets at " + percent(TABLE_SHARE), table6(rate));
-        for (double share : new double[] {extent.shares()[0], extent.shares()[extent.shares().length - 1]}) {
-            page.selection(percent(share), selection(share, rate));
+        List<Result> smt = byMethod.get("SMT");
+        Result attention = smt.get(index(TABLE_SHARE));
+        page.table("Table 4: what is tuned", "targets at " + percent(TABLE_SHARE), table4(attention));
+        page.table("Table 6: which of q, k and v", "targets at " + percent(TABLE_SHARE), table6(attention));
+        for (Result result : List.of(smt.getFirst(), smt.getLast())) {
+            page.selection(percent(result.share()), result.runs().getFirst().selection().orElseThrow());
         }
         page.end((System.nanoTime() - started) / 1e9);
-        List<Result> smt = byMethod.get("SMT");
         List<Result> random = byMethod.get("random blocks");
         List<Result> lora = byMethod.get("LoRA");
         List<Result> dora = byMethod.get("DoRA");
@@ -93,6 +92,10 @@ final class PaperBench {
 
     /** One line of a table. */
     record Result(String name, double rate, double share, List<Trained> runs) {
+
+        Result named(String other) {
+            return new Result(other, rate, share, runs);
+        }
 
         double accuracy() {
             return runs.stream().mapToDouble(Trained::accuracy).average().orElseThrow();
@@ -126,9 +129,10 @@ final class PaperBench {
         results.computeIfAbsent(method, _ -> new ArrayList<>()).add(result);
     }
 
-    private List<Result> table4(double rate) throws IOException {
+    private List<Result> table4(Result attention) throws IOException {
         List<Result> results = new ArrayList<>();
-        results.add(at("attention: q k v", rate, smt(TABLE_SHARE, TuningMethod.ATTENTION)));
+        double rate = attention.rate();
+        results.add(attention.named("attention: q k v"));
         results.add(at("feed-forward: gate up down", rate, smt(TABLE_SHARE, FEED_FORWARD)));
         results.add(at("half and half, two rankings", rate, new TuningMethod.Smt(TABLE_SHARE, OptionalInt.of(EDGE),
                 EnumSet.complementOf(EnumSet.of(Projection.O)), PaperTrial.WARM_UP, TuningMethod.Score.MEAN_ABS_SUM,
@@ -137,18 +141,13 @@ final class PaperBench {
         return results;
     }
 
-    private List<Result> table6(double rate) throws IOException {
+    private List<Result> table6(Result attention) throws IOException {
         List<Result> results = new ArrayList<>();
         for (Projection projection : List.of(Projection.K, Projection.Q, Projection.V)) {
-            results.add(at(projection.name().toLowerCase(Locale.ROOT) + " only", rate, smt(TABLE_SHARE, EnumSet.of(projection))));
+            results.add(at(projection.name().toLowerCase(Locale.ROOT) + " only", attention.rate(), smt(TABLE_SHARE, EnumSet.of(projection))));
         }
-        results.add(at("q k v", rate, smt(TABLE_SHARE, TuningMethod.ATTENTION)));
+        results.add(attention.named("q k v"));
         return results;
-    }
-
-    /** Where SMT's first seed put its blocks. */
-    private SelectionReport selection(double share, double rate) throws IOException {
-        return trial.run(new Setting(smt(share, TuningMethod.ATTENTION), rate), 1).selection().orElseThrow();
     }
 
     /** The grid of powers of 2 times {@code unit}, on the seed of the search; then every seed at the best rate. */
