@@ -1,5 +1,8 @@
 package io.inlay.tuning;
 
+import static io.inlay.tuning.SumTask.same;
+import static io.inlay.tuning.SumTask.servedLoss;
+import static io.inlay.tuning.SumTask.task;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
@@ -8,8 +11,6 @@ import io.inlay.Problem;
 import io.inlay.delta.TensorBlocks;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
-import io.inlay.model.KvCache;
-import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
 import io.inlay.model.LowRankAdapters;
@@ -23,11 +24,7 @@ import io.inlay.tuning.TuningMethod.LowRank;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
@@ -199,16 +196,9 @@ class AdapterRunTest {
 
     @Test
     void memory_stays_flat_over_many_steps_with_dropout() throws IOException, InterruptedException {
-        ProcessBuilder program = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(),
-                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch",
-                "-cp", System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true);
-        program.environment().put("OMP_NUM_THREADS", "1");
-        Process child = program.start();
-        String output = new String(child.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertThat(child.waitFor()).as(output).isZero();
-        String growth = output.lines().filter(line -> line.startsWith("growth ")).findFirst().orElseThrow();
+        long growth = NativeGrowth.of(LongRun.class);
         // One fp32 gradient of A lost by each of the 15 adapters a step would be 23 MB; the JIT compiler takes some MB now and then.
-        assertThat(Long.parseLong(growth.substring(7))).as("bytes of growth from step 300 to step 900").isLessThan(16L << 20);
+        assertThat(growth).as("bytes of growth from step 300 to step 900").isLessThan(16L << 20);
     }
 
     /** A program of its own, with the Java heap touched beforehand, so that what grows is native memory alone. */
@@ -227,20 +217,12 @@ class AdapterRunTest {
         @Override
         public void step(StepReport report) {
             if (report.step() == 300) {
-                early = anonymous();
+                early = NativeGrowth.anonymousBytes();
             } else if (report.step() == 900) {
-                System.out.println("growth " + (anonymous() - early));
+                System.out.println("growth " + (NativeGrowth.anonymousBytes() - early));
             }
         }
 
-        private static long anonymous() {
-            try (var lines = Files.lines(Path.of("/proc/self/smaps_rollup"))) {
-                return lines.filter(line -> line.startsWith("Anonymous:")).mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
-                        .findFirst().orElseThrow() * 1024;
-            } catch (IOException unreadable) {
-                throw new java.io.UncheckedIOException(unreadable);
-            }
-        }
     }
 
     // ---- the task: after "a b =" comes the sum, in a model's vocabulary of letters ----
@@ -256,40 +238,7 @@ class AdapterRunTest {
         return new LowRankAdapters(model, new LowRankAdapters.Settings(rank, 2 * rank, dropout, kind == LowRank.Kind.DORA, seed), targets);
     }
 
-    private static List<TuningExample> task() {
-        List<TuningExample> examples = new ArrayList<>();
-        for (int a = 0; a < 4; a++) {
-            for (int b = 0; b < 4; b++) {
-                examples.add(new TuningExample(new int[] {0, 20 + a, 40, 20 + b, 41, 60 + a + b, 1}, 5));
-            }
-        }
-        return examples;
-    }
-
     private static List<TensorBlocks> run(TuningParameters parameters, Arena arena) {
         return new TuningRun(model).run(task(), List.of(), parameters, TuningListener.NONE, NEVER, arena).blocks();
-    }
-
-    /** Mean loss on the task as generation sees it: logits after each prefix. */
-    private static double servedLoss(LlamaModel served, WeightOverlay overlay) {
-        double sum = 0;
-        int targets = 0;
-        try (LlamaInference inference = new LlamaInference(served)) {
-            for (TuningExample example : task()) {
-                for (int length = example.promptLength(); length < example.tokens().length; length++, targets++) {
-                    try (KvCache cache = inference.cache(32)) {
-                        float[] logits = inference.prefill(Arrays.copyOf(example.tokens(), length), cache, overlay);
-                        double total = IntStream.range(0, logits.length).mapToDouble(i -> Math.exp(logits[i])).sum();
-                        sum += Math.log(total) - logits[example.tokens()[length]];
-                    }
-                }
-            }
-        }
-        return sum / targets;
-    }
-
-    private static boolean same(List<TensorBlocks> left, List<TensorBlocks> right) {
-        return left.size() == right.size() && IntStream.range(0, left.size()).allMatch(i ->
-                left.get(i).tensor().equals(right.get(i).tensor()) && left.get(i).values().mismatch(right.get(i).values()) == -1);
     }
 }

@@ -1,5 +1,8 @@
 package io.inlay.tuning;
 
+import static io.inlay.tuning.SumTask.same;
+import static io.inlay.tuning.SumTask.servedLoss;
+import static io.inlay.tuning.SumTask.task;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
@@ -12,8 +15,6 @@ import io.inlay.kernels.Kernels;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.model.CheckpointWriter;
 import io.inlay.model.DenseTensor;
-import io.inlay.model.KvCache;
-import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
 import io.inlay.model.MergedCheckpoint;
@@ -293,17 +294,9 @@ class TuningRunTest {
 
     @Test
     void memory_stays_flat_over_many_steps() throws IOException, InterruptedException {
-        ProcessBuilder program = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(),
-                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch",
-                "-cp", System.getProperty("java.class.path"), LongRun.class.getName()).redirectErrorStream(true);
-        // Matrices this small gain nothing from a second thread, and lose much where other programs run beside.
-        program.environment().put("OMP_NUM_THREADS", "1");
-        Process child = program.start();
-        String output = new String(child.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
-        assertThat(child.waitFor()).as(output).isZero();
-        String growth = output.lines().filter(line -> line.startsWith("growth ")).findFirst().orElseThrow();
+        long growth = NativeGrowth.of(LongRun.class);
         // The compact buffer is 29 kB: one such tensor lost per step would be 35 MB. The JIT compiler takes some MB now and then.
-        assertThat(Long.parseLong(growth.substring(7))).as("bytes of growth from step 600 to step 1800").isLessThan(16L << 20);
+        assertThat(growth).as("bytes of growth from step 600 to step 1800").isLessThan(16L << 20);
     }
 
     /** A program of its own, with the Java heap touched beforehand, so that what grows is native memory alone. */
@@ -322,18 +315,9 @@ class TuningRunTest {
         @Override
         public void step(StepReport report) {
             if (report.step() == 600) {
-                early = anonymous();
+                early = NativeGrowth.anonymousBytes();
             } else if (report.step() == 1800) {
-                System.out.println("growth " + (anonymous() - early));
-            }
-        }
-
-        private static long anonymous() {
-            try (var lines = Files.lines(Path.of("/proc/self/smaps_rollup"))) {
-                return lines.filter(line -> line.startsWith("Anonymous:")).mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
-                        .findFirst().orElseThrow() * 1024;
-            } catch (IOException unreadable) {
-                throw new java.io.UncheckedIOException(unreadable);
+                System.out.println("growth " + (NativeGrowth.anonymousBytes() - early));
             }
         }
     }
@@ -398,63 +382,8 @@ class TuningRunTest {
                 .batchSize(8).learningRate(LearningRate.linear(2e-2)).microBatchTokens(256);
     }
 
-    /** Sixteen examples of a prompt and an answer that the base has never seen. */
-    private static List<TuningExample> task() {
-        List<TuningExample> examples = new ArrayList<>();
-        for (int a = 0; a < 4; a++) {
-            for (int b = 0; b < 4; b++) {
-                examples.add(new TuningExample(new int[] {0, 20 + a, 40, 20 + b, 41, 60 + a + b, 1}, 5));
-            }
-        }
-        return examples;
-    }
-
     private static TuningOutcome run(TuningParameters parameters, Arena arena) {
         return new TuningRun(model).run(task(), List.of(), parameters, TuningListener.NONE, NEVER, arena);
-    }
-
-    /** Mean loss on the task as generation sees it: logits after each prefix. */
-    private static double servedLoss(LlamaModel served, WeightOverlay overlay) {
-        double sum = 0;
-        int targets = 0;
-        try (LlamaInference inference = new LlamaInference(served)) {
-            for (TuningExample example : task()) {
-                for (int length = example.promptLength(); length < example.tokens().length; length++) {
-                    try (KvCache cache = inference.cache(32)) {
-                        float[] logits = inference.prefill(java.util.Arrays.copyOf(example.tokens(), length), cache, overlay);
-                        sum += lossOf(logits, example.tokens()[length]);
-                        targets++;
-                    }
-                }
-            }
-        }
-        return sum / targets;
-    }
-
-    private static double lossOf(float[] logits, int target) {
-        double most = Float.NEGATIVE_INFINITY;
-        for (float logit : logits) {
-            most = Math.max(most, logit);
-        }
-        double sum = 0;
-        for (float logit : logits) {
-            sum += Math.exp(logit - most);
-        }
-        return most + Math.log(sum) - logits[target];
-    }
-
-    private static boolean same(List<TensorBlocks> left, List<TensorBlocks> right) {
-        if (left.size() != right.size()) {
-            return false;
-        }
-        for (int i = 0; i < left.size(); i++) {
-            TensorBlocks a = left.get(i);
-            TensorBlocks b = right.get(i);
-            if (!a.tensor().equals(b.tensor()) || !a.coordinates().equals(b.coordinates()) || a.values().mismatch(b.values()) != -1) {
-                return false;
-            }
-        }
-        return true;
     }
 
     /** The golden model with one weight that is not a number. */

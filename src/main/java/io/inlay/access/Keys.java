@@ -1,6 +1,7 @@
 package io.inlay.access;
 
 import io.inlay.Problem;
+import io.inlay.store.Database;
 import java.sql.SQLException;
 import java.time.Duration;
 import java.time.Instant;
@@ -54,7 +55,7 @@ public final class Keys {
         return issued;
     }
 
-    private static void requireKept(AccessTables.Transaction in, String name) throws SQLException {
+    private static void requireKept(Database.Transaction in, String name) throws SQLException {
         Tenant tenant = in.query(AccessTables::tenant, "select * from access_tenant where name = ?", name).stream().findFirst()
                 .orElseThrow(() -> Tenants.missing(name));
         if (tenant.status() == Tenant.Status.DELETION_REQUESTED) {
@@ -62,7 +63,7 @@ public final class Keys {
         }
     }
 
-    private IssuedKey insert(AccessTables.Transaction in, long revision, Optional<String> tenant, Role role, String label,
+    private IssuedKey insert(Database.Transaction in, long revision, Optional<String> tenant, Role role, String label,
             Optional<Instant> expires) throws SQLException {
         String text = KeyText.make();
         String id = "key-" + UUID.randomUUID().toString().replace("-", "");
@@ -91,7 +92,7 @@ public final class Keys {
         return tables.transaction(in -> find(in, id)).orElseThrow(() -> missing(id));
     }
 
-    private static Optional<ApiKey> find(AccessTables.Transaction in, String id) throws SQLException {
+    private static Optional<ApiKey> find(Database.Transaction in, String id) throws SQLException {
         return in.query(AccessTables::key, "select * from access_key where id = ?", id).stream().findFirst();
     }
 

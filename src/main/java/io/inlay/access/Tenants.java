@@ -1,6 +1,7 @@
 package io.inlay.access;
 
 import io.inlay.Problem;
+import io.inlay.store.Database;
 import java.time.Clock;
 import java.util.List;
 import java.util.Locale;
@@ -57,7 +58,7 @@ public final class Tenants {
         });
     }
 
-    private static Optional<Tenant> folded(AccessTables.Transaction in, String name) throws java.sql.SQLException {
+    private static Optional<Tenant> folded(Database.Transaction in, String name) throws java.sql.SQLException {
         return in.query(AccessTables::tenant, "select * from access_tenant where folded = ?", name.toLowerCase(Locale.ROOT)).stream()
                 .findFirst();
     }
@@ -67,7 +68,7 @@ public final class Tenants {
                 + "another name than '" + name + "'");
     }
 
-    private Tenant insert(AccessTables.Transaction in, String name, long revision) throws java.sql.SQLException {
+    private Tenant insert(Database.Transaction in, String name, long revision) throws java.sql.SQLException {
         long now = clock.millis();
         in.update("insert into access_tenant (name, folded, status, created_at, changed_at, revision) values (?, ?, ?, ?, ?, ?)", name,
                 name.toLowerCase(Locale.ROOT), Tenant.Status.ACTIVE.wire(), now, now, revision);
@@ -88,7 +89,7 @@ public final class Tenants {
         return tables.transaction(in -> find(in, name)).orElseThrow(() -> missing(name));
     }
 
-    private static Optional<Tenant> find(AccessTables.Transaction in, String name) throws java.sql.SQLException {
+    private static Optional<Tenant> find(Database.Transaction in, String name) throws java.sql.SQLException {
         return in.query(AccessTables::tenant, "select * from access_tenant where name = ?", name).stream().findFirst();
     }
 

@@ -1,7 +1,7 @@
 /**
  * Who may ask, how much, and what is written down of it: tenants, API keys, roles, rate limits, the audit log.
  *
- * <p>Keys are known by their HMAC-SHA-256 only. May use the root, {@code store}'s durable files and plain JDBC. Must not know HTTP,
+ * <p>Keys are known by their HMAC-SHA-256 only. May use the root, {@code store}'s durable files and database. Must not know HTTP,
  * Quarkus, or what tenants do with their access.
  */
 package io.inlay.access;
