@@ -4,11 +4,9 @@ import io.inlay.Problem;
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
-import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.concurrent.ConcurrentLinkedQueue;
 

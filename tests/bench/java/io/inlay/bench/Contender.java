@@ -150,7 +150,7 @@ final class Contender {
         return ids;
     }
 
-    private static int likeliest(float[] logits) {
+    static int likeliest(float[] logits) {
         int best = 0;
         for (int i = 1; i < logits.length; i++) {
             if (logits[i] > logits[best]) {

@@ -2,8 +2,6 @@ package io.inlay.bench;
 
 import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
-import io.inlay.model.KvCache;
-import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.WeightOverlay;
@@ -11,7 +9,6 @@ import io.inlay.server.demo.Recipe;
 import io.inlay.server.demo.Dispatch;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.LearningRate;
-import io.inlay.tuning.TuningExample;
 import io.inlay.tuning.TuningListener;
 import io.inlay.tuning.TuningMethod;
 import io.inlay.tuning.TuningOutcome;
@@ -36,7 +33,6 @@ public final class DemoQuality {
     private static final double[] RATES = {2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 4e-3};
     private static final long SWEEP_SEED = 100;
     private static final int HELD_OUT = 200;
-    private static final int LONGEST_ANSWER = 8;
     /** Points that SMT may lie below full fine-tuning. */
     private static final double BAR = -2;
 
@@ -78,7 +74,8 @@ public final class DemoQuality {
             System.out.printf(Locale.ROOT, "%s, %,d parameters, %d held-out questions a seed, %d seeds%n", base.name(), base.parameterCount(),
                     HELD_OUT, seeds);
             for (int seed = 1; seed <= seeds; seed++) {
-                System.out.printf(Locale.ROOT, "base    seed %d  %5.1f %%%n", seed, accuracy(base, WeightOverlay.none(), seed));
+                System.out.printf(Locale.ROOT, "base    seed %d  %5.1f %%%n", seed,
+                        new DispatchExam(base).accuracy(WeightOverlay.none(), Dispatch.heldOut(seed, HELD_OUT)));
             }
             for (Method method : Method.values()) {
                 var accuracies = new ArrayList<Double>();
@@ -116,59 +113,15 @@ public final class DemoQuality {
     }
 
     private double tuned(LlamaModel base, Method method, double rate, long seed) {
-        var examples = Dispatch.training(seed, RECIPE.examples()).stream().map(question -> example(base, question)).toList();
+        var examples = new DispatchExam(base).examples(Dispatch.training(seed, RECIPE.examples()));
         var parameters = TuningParameters.of(method.method()).epochs(RECIPE.epochs()).batchSize(RECIPE.batchSize())
                 .learningRate(LearningRate.linear(rate)).seed(seed).build();
         try (Arena arena = Arena.ofConfined()) {
             TuningOutcome outcome = new TuningRun(base).run(examples, List.of(), parameters, TuningListener.NONE, () -> false, arena);
             try (WeightOverlay overlay = WeightOverlay.of(base, outcome.blocks(), outcome.tensors())) {
-                return accuracy(base, overlay, seed);
+                return new DispatchExam(base).accuracy(overlay, Dispatch.heldOut(seed, HELD_OUT));
             }
         }
-    }
-
-    private static TuningExample example(LlamaModel model, Dispatch.Question question) {
-        int[] prompt = model.tokenizer().encode(question.prompt(), true);
-        int[] completion = model.tokenizer().encode(question.completion(), false);
-        int[] tokens = new int[prompt.length + completion.length + 1];
-        System.arraycopy(prompt, 0, tokens, 0, prompt.length);
-        System.arraycopy(completion, 0, tokens, prompt.length, completion.length);
-        tokens[tokens.length - 1] = model.tokenizer().eos().iterator().next();
-        return new TuningExample(tokens, prompt.length);
-    }
-
-    /** Percent of the seed's held-out questions that greedy decoding answers to the letter. */
-    private static double accuracy(LlamaModel model, WeightOverlay overlay, long seed) {
-        try (LlamaInference inference = new LlamaInference(model); KvCache cache = inference.cache(model.maxContext())) {
-            long right = Dispatch.heldOut(seed, HELD_OUT).stream()
-                    .filter(question -> question.isAnsweredBy(reply(model, inference, cache, overlay, question.prompt()))).count();
-            return 100.0 * right / HELD_OUT;
-        }
-    }
-
-    private static String reply(LlamaModel model, LlamaInference inference, KvCache cache, WeightOverlay overlay, String prompt) {
-        cache.truncate(0);
-        var ids = new ArrayList<Integer>();
-        float[] logits = inference.prefill(model.tokenizer().encode(prompt, true), cache, overlay);
-        while (ids.size() < LONGEST_ANSWER) {
-            int next = best(logits);
-            if (model.tokenizer().eos().contains(next)) {
-                break;
-            }
-            ids.add(next);
-            logits = inference.decode(next, cache, overlay);
-        }
-        return model.tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray());
-    }
-
-    private static int best(float[] logits) {
-        int best = 0;
-        for (int i = 1; i < logits.length; i++) {
-            if (logits[i] > logits[best]) {
-                best = i;
-            }
-        }
-        return best;
     }
 
     private static double mean(List<Double> values) {

@@ -1,8 +1,6 @@
 package io.inlay.bench;
 
 import io.inlay.kernels.CpuKernels;
-import io.inlay.model.KvCache;
-import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.Projection;
@@ -20,7 +18,6 @@ import io.inlay.tuning.TuningRun;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -37,13 +34,14 @@ final class PaperTrial implements AutoCloseable {
     private static final Path BASE = Path.of("model-store/base/inlay-tiny");
     private static final int BATCH = 32;
     private static final int HELD_OUT = 100;
-    private static final int LONGEST_ANSWER = 8;
 
     private final LlamaModel base;
+    private final DispatchExam exam;
     private final int steps;
 
     private PaperTrial(LlamaModel base, int steps) {
         this.base = base;
+        this.exam = new DispatchExam(base);
         this.steps = steps;
     }
 
@@ -86,67 +84,24 @@ final class PaperTrial implements AutoCloseable {
     double base(int seeds) {
         double sum = 0;
         for (int seed = 1; seed <= seeds; seed++) {
-            sum += accuracy(WeightOverlay.none(), seed);
+            sum += exam.accuracy(WeightOverlay.none(), Dispatch.heldOut(seed, HELD_OUT));
         }
         return sum / seeds;
     }
 
     Trained run(Setting setting, long seed) throws IOException {
         long started = System.nanoTime();
-        List<TuningExample> examples = Dispatch.training(seed, steps * BATCH).stream().map(this::example).toList();
-        List<TuningExample> heldOut = Dispatch.heldOut(seed, HELD_OUT).stream().map(this::example).toList();
+        List<TuningExample> examples = exam.examples(Dispatch.training(seed, steps * BATCH));
+        List<TuningExample> heldOut = exam.examples(Dispatch.heldOut(seed, HELD_OUT));
         TuningParameters parameters = TuningParameters.of(setting.method()).epochs(1).batchSize(BATCH)
                 .learningRate(LearningRate.linear(setting.rate())).seed(seed).build();
         try (Arena arena = Arena.ofConfined()) {
             TuningOutcome outcome = new TuningRun(base).run(examples, heldOut, parameters, TuningListener.NONE, () -> false, arena);
             try (WeightOverlay overlay = WeightOverlay.of(base, outcome.blocks(), outcome.tensors())) {
-                return new Trained(accuracy(overlay, seed), outcome.validationLoss().orElseThrow(), outcome.plan().share(),
-                        (System.nanoTime() - started) / 1e9, outcome.selection());
+                return new Trained(exam.accuracy(overlay, Dispatch.heldOut(seed, HELD_OUT)), outcome.validationLoss().orElseThrow(),
+                        outcome.plan().share(), (System.nanoTime() - started) / 1e9, outcome.selection());
             }
         }
-    }
-
-    private TuningExample example(Dispatch.Question question) {
-        int[] prompt = base.tokenizer().encode(question.prompt(), true);
-        int[] completion = base.tokenizer().encode(question.completion(), false);
-        int[] tokens = new int[prompt.length + completion.length + 1];
-        System.arraycopy(prompt, 0, tokens, 0, prompt.length);
-        System.arraycopy(completion, 0, tokens, prompt.length, completion.length);
-        tokens[tokens.length - 1] = base.tokenizer().eos().iterator().next();
-        return new TuningExample(tokens, prompt.length);
-    }
-
-    private double accuracy(WeightOverlay overlay, long seed) {
-        try (LlamaInference inference = new LlamaInference(base); KvCache cache = inference.cache(base.maxContext())) {
-            long right = Dispatch.heldOut(seed, HELD_OUT).stream()
-                    .filter(question -> question.isAnsweredBy(reply(inference, cache, overlay, question.prompt()))).count();
-            return 100.0 * right / HELD_OUT;
-        }
-    }
-
-    private String reply(LlamaInference inference, KvCache cache, WeightOverlay overlay, String prompt) {
-        cache.truncate(0);
-        List<Integer> ids = new ArrayList<>();
-        float[] logits = inference.prefill(base.tokenizer().encode(prompt, true), cache, overlay);
-        while (ids.size() < LONGEST_ANSWER) {
-            int next = best(logits);
-            if (base.tokenizer().eos().contains(next)) {
-                break;
-            }
-            ids.add(next);
-            logits = inference.decode(next, cache, overlay);
-        }
-        return base.tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray());
-    }
-
-    private static int best(float[] logits) {
-        int best = 0;
-        for (int i = 1; i < logits.length; i++) {
-            if (logits[i] > logits[best]) {
-                best = i;
-            }
-        }
-        return best;
     }
 
     @Override

@@ -3,8 +3,8 @@ package io.inlay.bench;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.kernels.CpuKernels;
-import io.inlay.kernels.ProfiledKernels;
 import io.inlay.kernels.Kernels;
+import io.inlay.kernels.ProfiledKernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
 import io.inlay.model.ModelOptions;
@@ -22,7 +22,6 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -36,7 +35,6 @@ final class TuningContender {
     private static final int SEQUENCE = 256;
 
     private final LlamaModel model;
-    private final Profile profile = new Profile();
     private final TrainableBlocks blocks;
     private final TrainingStep step;
     private final List<List<TuningExample>> batches;
@@ -51,14 +49,12 @@ final class TuningContender {
 
     public static void main(String[] arguments) throws IOException {
         Libtorch torch = Libtorch.load();
-        Profile profile = new Profile();
         Kernels kernels = CpuKernels.best();
-        // Two models over one mapped file: the profiled one is opened on demand, so that what is timed elsewhere carries no clock.
         try (LlamaModel model = LlamaModel.open(torch, kernels, Path.of(arguments[0]), ModelOptions.defaults())) {
             List<List<TuningExample>> batches = Batches.read(Path.of(arguments[1]));
             try (TrainableBlocks blocks = new TrainableBlocks(model, EDGE, Contender.selection(model, Double.parseDouble(arguments[2])));
                     LlamaTraining training = new LlamaTraining(model, blocks)) {
-                new TuningContender(model, blocks, batches, step(model, training, blocks)).serve(profile, torch, kernels, arguments);
+                new TuningContender(model, blocks, batches, step(model, training, blocks)).serve(torch, kernels, arguments);
             }
         }
     }
@@ -68,7 +64,7 @@ final class TuningContender {
         return new TrainingStep(training, optimizer, LearningRate.constant(1e-5), 1, 8192);
     }
 
-    private void serve(Profile measured, Libtorch torch, Kernels kernels, String[] arguments) throws IOException {
+    private void serve(Libtorch torch, Kernels kernels, String[] arguments) throws IOException {
         ObjectMapper json = new ObjectMapper();
         System.out.println("{\"ready\": \"smt\", \"trained\": " + blocks.count() + "}");
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
@@ -83,7 +79,7 @@ final class TuningContender {
                     TuningFloor floor = TuningFloor.of(model, blocks.count(), Packing.pack(batches.getFirst()));
                     answer.put("seconds", floor.seconds()).put("gflops", floor.gflops()).put("operations", floor.operations());
                 }
-                case "profile" -> profiled(answer, measured, torch, kernels, arguments);
+                case "profile" -> profiled(answer, torch, kernels, arguments);
                 default -> throw new IllegalArgumentException("command " + command);
             }
             System.out.println(answer);
@@ -98,8 +94,12 @@ final class TuningContender {
                 batch.stream().mapToInt(example -> example.tokens().length).sum());
     }
 
-    /** A second step over the first batch with a clock at every operation; the first warms up. */
-    private void profiled(ObjectNode answer, Profile measured, Libtorch torch, Kernels kernels, String[] arguments) {
+    /**
+     * A second step over the first batch with a clock at every operation; the first warms up. Made with a model of its own over the same
+     * mapped file, so that what is timed elsewhere carries no clock.
+     */
+    private void profiled(ObjectNode answer, Libtorch torch, Kernels kernels, String[] arguments) {
+        Profile measured = new Profile();
         PackedBatch batch = Packing.pack(batches.getFirst());
         try (LlamaModel watched = LlamaModel.open(torch, new ProfiledKernels(kernels, measured), Path.of(arguments[0]),
                 ModelOptions.defaults());
@@ -114,8 +114,7 @@ final class TuningContender {
             answer.put("seconds", (System.nanoTime() - start) / 1e9);
             torch.profiledBy(null);
         }
-        List<Profile.Entry> entries = new ArrayList<>(measured.entries());
-        entries.forEach(entry -> answer.withArray("entries").addObject().put("operation", entry.operation()).put("calls", entry.calls())
+        measured.entries().forEach(entry -> answer.withArray("entries").addObject().put("operation", entry.operation()).put("calls", entry.calls())
                 .put("seconds", entry.seconds()).put("bytes", entry.bytes()).put("operations", entry.operations()));
     }
 }
