@@ -37,7 +37,7 @@ public final class Stores {
     static DataSource tables(String name) throws Exception {
         JdbcDataSource source = h2("jdbc:h2:mem:" + UUID.nameUUIDFromBytes(name.getBytes()) + ";DB_CLOSE_DELAY=-1");
         try (var connection = source.getConnection(); var statement = connection.createStatement()) {
-            for (String migration : List.of("V10__delta_registry.sql", "V22__delta_erasures.sql")) {
+            for (String migration : List.of("V10__delta_registry.sql", "V22__delta_erasures.sql", "V23__tenant_quotas.sql")) {
                 statement.execute(Files.readString(Path.of("src/main/resources/db/migration", migration)));
             }
         }

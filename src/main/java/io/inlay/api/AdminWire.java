@@ -6,6 +6,7 @@ import io.inlay.access.ApiKey;
 import io.inlay.access.IssuedKey;
 import io.inlay.access.Tenant;
 import io.inlay.jobs.TenantErasures;
+import io.inlay.store.OwnQuota;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -50,6 +51,15 @@ final class AdminWire {
         static ReceiptView of(TenantErasures.Receipt receipt) {
             return new ReceiptView(receipt.jobs(), receipt.files(), receipt.deltas().versions(), receipt.deltas().bytes(),
                     receipt.deltas().fileDigests(), receipt.erasedAt().toString());
+        }
+    }
+
+    /** {@code own_...} is what the operator set for this tenant, {@code quota_...} in {@code usage} what holds. */
+    record QuotaView(String id, String object, Long own_bytes, Long own_versions, DeltaWire.Usage usage) {
+
+        static QuotaView of(String tenant, OwnQuota own, DeltaWire.Usage usage) {
+            return new QuotaView(tenant, "tenant.quota", own.bytes().isPresent() ? own.bytes().getAsLong() : null,
+                    own.versions().isPresent() ? own.versions().getAsLong() : null, usage);
         }
     }
 

@@ -48,7 +48,7 @@ public final class DeltaRegistry implements DeltaStore {
     private final Quota quota;
     private final List<Consumer<String>> erasureListeners = new CopyOnWriteArrayList<>();
 
-    /** A registry without quota, whose leases hold for ten minutes. */
+    /** A registry without quotas, whose leases hold for ten minutes. */
     public DeltaRegistry(Blobs blobs, DataSource source) {
         this(blobs, source, Quota.NONE, Duration.ofMinutes(10));
     }
@@ -143,7 +143,7 @@ public final class DeltaRegistry implements DeltaStore {
     public DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
             List<WholeTensor> tensors, BaseMatrices matrices) {
         requireNames(tenant, base, task);
-        quota.require(usage(tenant), 0);
+        quota(tenant).require(usage(tenant), 0);
         DeltaFile.Encoded encoded = DeltaFile.encode(draft, blocks, tensors, matrices);
         return publish(tenant, base, task, encoded.manifest(), encoded.parts());
     }
@@ -156,7 +156,7 @@ public final class DeltaRegistry implements DeltaStore {
     public DeltaVersion bring(String tenant, String base, String task, MemorySegment file, String label, String baseFingerprint,
             BaseMatrices matrices) {
         requireNames(tenant, base, task);
-        quota.require(usage(tenant), file.byteSize());
+        quota(tenant).require(usage(tenant), file.byteSize());
         DeltaManifest manifest;
         try (Arena decoded = Arena.ofShared()) {
             DeltaFile.Decoded delta = DeltaFile.decode(file, label, baseFingerprint, matrices, decoded);
@@ -334,8 +334,22 @@ public final class DeltaRegistry implements DeltaStore {
         return tenants.usage(tenant);
     }
 
-    public Quota quota() {
-        return quota;
+    /** The quota that holds for a tenant: its own, and what of it is not set the server's. */
+    public Quota quota(String tenant) {
+        return tenants.quota(tenant).over(quota);
+    }
+
+    public OwnQuota ownQuota(String tenant) {
+        return tenants.quota(tenant);
+    }
+
+    /**
+     * Gives a tenant a quota of its own, here and in every other server of the database. What it stores already stays, over it or not.
+     *
+     * @throws Problem {@code CONFLICT} for a tenant that is erased
+     */
+    public void setQuota(String tenant, OwnQuota own) {
+        tenants.setQuota(Names.require("tenant", tenant), own);
     }
 
     // ---- removing ----

@@ -4,6 +4,7 @@ import io.inlay.Problem;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.util.Locale;
+import java.util.OptionalLong;
 
 /** One row a tenant: what it stores, whether it may store more, and the lock under which its numbers and quota are given out. */
 final class TenantTable {
@@ -27,7 +28,7 @@ final class TenantTable {
         }
     }
 
-    record Row(Usage usage, State state) {
+    record Row(Usage usage, State state, OwnQuota quota) {
     }
 
     /** Makes a tenant's row where there is none. */
@@ -80,8 +81,32 @@ final class TenantTable {
                 .orElse(new Usage(0, 0));
     }
 
+    OwnQuota quota(String tenant) {
+        return database.query(TenantTable::read, "select * from delta_tenant where tenant = ?", tenant).stream().findFirst().map(Row::quota)
+                .orElse(OwnQuota.NONE);
+    }
+
+    void setQuota(String tenant, OwnQuota quota) {
+        ensure(tenant);
+        database.transaction(in -> {
+            lockOpen(in, tenant);
+            return in.update("update delta_tenant set quota_bytes = ?, quota_versions = ? where tenant = ?", stored(quota.bytes()),
+                    stored(quota.versions()), tenant);
+        });
+    }
+
+    private static Long stored(OptionalLong bound) {
+        return bound.isPresent() ? bound.getAsLong() : null;
+    }
+
     private static Row read(ResultSet row) throws SQLException {
         return new Row(new Usage(row.getLong("versions"), row.getLong("bytes")),
-                State.valueOf(row.getString("state").toUpperCase(Locale.ROOT)));
+                State.valueOf(row.getString("state").toUpperCase(Locale.ROOT)), new OwnQuota(bound(row, "quota_bytes"),
+                        bound(row, "quota_versions")));
+    }
+
+    private static OptionalLong bound(ResultSet row, String column) throws SQLException {
+        long bound = row.getLong(column);
+        return row.wasNull() ? OptionalLong.empty() : OptionalLong.of(bound);
     }
 }

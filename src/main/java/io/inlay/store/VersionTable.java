@@ -45,12 +45,14 @@ final class VersionTable {
      * Gives out the task's next number, or a later one.
      *
      * @param atLeast numbers below it are known to be taken
+     * @param quota where the tenant has none of its own
      * @throws Problem {@code STORAGE_FULL} by the quota, {@code CONFLICT} while the tenant is erased
      */
     DeltaVersion reserve(String tenant, String base, String task, int atLeast, Content content, Quota quota) {
         tenants.ensure(tenant);
         return database.transaction(each -> {
-            quota.require(tenants.lockOpen(each, tenant).usage(), content.bytes());
+            TenantTable.Row locked = tenants.lockOpen(each, tenant);
+            locked.quota().over(quota).require(locked.usage(), content.bytes());
             int number = Math.max(atLeast, each.query(row -> row.getInt(1), "select number from delta_version where tenant = ? and base = ? "
                     + "and task = ? order by number desc fetch first 1 rows only", tenant, base, task).stream().findFirst().orElse(0) + 1);
             insert(each, tenant, base, task, number, "publishing", content);
