@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** What serves many sequences at once: mixed tile tables and paged caches, of every implementation, bit for bit against one at a time. */
 class PagedKernelsTest {
 
-    private static final int ROUNDS = 40;
+    private static final int ROUNDS = 12;
     private static final Libtorch TORCH = Libtorch.load();
 
     static Stream<Kernels> all() {
@@ -160,7 +160,7 @@ class PagedKernelsTest {
             dim = s.between(1, 70);
             SplittableRandom order = new SplittableRandom(count);
             for (int i = 0; i < count; i++) {
-                int length = s.between(1, 200);
+                int length = s.between(1, 150);
                 Tensor key = s.normal(type, 1, groups, length, dim);
                 Tensor value = s.normal(type, 1, groups, length, dim);
                 lengths.add(length);
