@@ -19,6 +19,7 @@ import java.util.function.DoubleUnaryOperator;
 final class ServingBench {
 
     private static final int ROUNDS = 3;
+    private static final long PARAMETERS = 1_235_814_400L;
     private static final String SHAPE = "Llama-3.2-1B's shape, 1.24 billion parameters, bf16";
 
     private final Map<String, List<Double>> figures = new LinkedHashMap<>();
@@ -55,8 +56,10 @@ final class ServingBench {
             if (python != null) {
                 PeerProcess decode = started(processes, theirs(python, "decode", checkpoint));
                 PeerProcess prefill = started(processes, theirs(python, "prefill", checkpoint));
+                PeerProcess mixed = started(processes, theirs(python, "mixed", checkpoint));
                 add("transformers, 1 stream, tokens/s", () -> rate(decode.run()));
                 add("transformers, prefill of 512, s", () -> 512 / rate(prefill.run()));
+                add("PEFT, 16 streams of 16 LoRA adapters", () -> rate(mixed.run()));
             }
             if (llamaCpp != null) {
                 add("llama.cpp, 1 stream, tokens/s", llamaCpp::decode);
@@ -99,7 +102,8 @@ final class ServingBench {
 
     private static PeerProcess theirs(String python, String mode, Path checkpoint) throws IOException {
         Path batches = Batches.write(Path.of("target/bench-batches.json"), 1, 1, 1000);
-        return new PeerProcess("peer-" + mode, List.of(python, "tests/bench/peers/peer.py", mode, checkpoint.toString(), batches.toString(), "0"));
+        return new PeerProcess("peer-" + mode, List.of(python, "tests/bench/peers/peer.py", mode, checkpoint.toString(), batches.toString(),
+                Long.toString((long) (Contender.BUDGET * PARAMETERS))));
     }
 
     /** A process of this JVM's kind. */
