@@ -129,7 +129,8 @@ public class Composition {
                     () -> LlamaModel.open(engine.get().torch(), engine.get().kernels(), folder, options()));
         }
         return new ModelCatalog(store, models, new ModelCatalog.Settings(
-                new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued()),
+                new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued(), config.generation().cacheBytes(),
+                        config.generation().swapFolder()),
                 config.generation().residentBytes()));
     }
 
