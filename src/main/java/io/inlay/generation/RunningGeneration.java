@@ -24,7 +24,7 @@ final class RunningGeneration implements Generation {
     private final Consumer<GenerationEvent> listener;
     private final Runnable wake;
     private final String name;
-    private final Sampler sampler;
+    private final TokenDrawer drawer;
     private final TextStream stream;
     private final StopStrings stops;
     private final int limit;
@@ -43,10 +43,10 @@ final class RunningGeneration implements Generation {
         this.listener = listener;
         this.wake = wake;
         this.name = request.delta().map(DeltaVersion::model).orElse(model.name());
-        this.sampler = Sampler.of(request.sampling(), name);
         this.stream = model.tokenizer().stream();
         this.stops = new StopStrings(request.stop());
         this.limit = Math.min(request.maxTokens(), model.maxContext() - request.prompt().length);
+        this.drawer = new TokenDrawer(request, model.tokenizer(), name, limit);
     }
 
     @Override
@@ -99,7 +99,7 @@ final class RunningGeneration implements Generation {
             if (cancelled) {
                 return finished(FinishReason.CANCELLED);
             }
-            int token = sampler.next(logits(sequences));
+            int token = drawer.next(logits(sequences));
             drawn++;
             return draw(token);
         } catch (ListenerFailure broken) {
@@ -128,15 +128,16 @@ final class RunningGeneration implements Generation {
         last = token;
         boolean end = model.tokenizer().eos().contains(token);
         String text = end ? "" : stops.accept(stream.feed(token));
-        boolean over = end || stops.hit() || drawn == limit;
+        boolean whole = end || drawer.over();
+        boolean over = whole || stops.hit() || drawn == limit;
         if (over) {
             text += stops.accept(stream.finish()) + stops.finish();
         }
-        tell(new GenerationEvent.Text(text, token));
+        tell(new GenerationEvent.Text(text, token, drawer.scores()));
         if (!over) {
             return null;
         }
-        return finished(end || stops.hit() ? FinishReason.STOP : FinishReason.LENGTH);
+        return finished(whole || stops.hit() ? FinishReason.STOP : FinishReason.LENGTH);
     }
 
     private GenerationEvent finished(FinishReason reason) {

@@ -57,6 +57,7 @@ class EbnfReaderTest {
         "root ::= \"x\"{2 | a repetition is {m}",
         "root ::= \"x\"~root ::= \"y\" | rule 'root' is there twice"})
     void what_is_no_grammar_is_refused_with_the_reason(String text, String message) {
-        assertThatThrownBy(() -> new Automaton(Grammar.gbnf(text.replace('~', '\n').replace('!', '|')))).isInstanceOf(Problem.class).hasMessageContaining(message);
+        assertThatThrownBy(() -> new Automaton(Grammar.gbnf(text.replace('~', '\n').replace('!', '|')))).isInstanceOf(Problem.class)
+                .hasMessageContaining(message);
     }
 }

@@ -17,7 +17,8 @@ class RegexReaderTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"ab*c", "(ab|a)(c|bcd)", "a{2,4}b?", "[ab]+c|d", "(a|b)*abb", "[^a]b", "a.c", "(?:ab){3}", "a+?b", "x*", "",
-        "(a*)*b", "(a|)+c", "[a-c]{0,3}", "\\d+(\\.\\d{1,2})?", "[\\w-]+", "\\w[ \\t]\\w", "(?<year>1|2)0", "^a|b$", "\\x61\\u0062", "[\\]a]",
+        "(a*)*b", "(a|)+c", "[a-c]{0,3}", "\\d+(\\.\\d{1,2})?", "[\\w-]+", "\\w[ \\t]\\w", "(?<year>1|2)0", "^a|b$", "\\x61\\u0062",
+                "[\\]a]",
         "a{0}b", "(a{1,2}){2}", "é+|[α-γ]ü", "(((a)))", "a|b|", "\\.\\*\\[", "[.*]", "😀?a"})
     void a_text_is_accepted_exactly_when_the_pattern_matches_it(String pattern) {
         Grammar grammar = Grammar.regex(pattern);
@@ -70,5 +71,14 @@ class RegexReaderTest {
         "\\ud800 | half a character"})
     void what_is_not_supported_is_refused_by_name(String pattern, String message) {
         assertThatThrownBy(() -> new Automaton(Grammar.regex(pattern))).isInstanceOf(Problem.class).hasMessageContaining(message);
+    }
+
+    @Test
+    void what_would_take_too_much_is_refused_before_it_does() {
+        assertThatThrownBy(() -> Grammar.regex("(".repeat(5000))).isInstanceOf(Problem.class)
+                .hasMessageContaining("groups more than 200 deep");
+        assertThatThrownBy(() -> Grammar.regex("a".repeat(50_000))).isInstanceOf(Problem.class).hasMessageContaining("50000 characters");
+        assertThatThrownBy(() -> new Automaton(Grammar.regex("(((((ab){9000}c){9000}d){9000}e){9000}f|x){9000}".repeat(40))))
+                .isInstanceOf(Problem.class).hasMessageContaining("is too large: it needs more than");
     }
 }

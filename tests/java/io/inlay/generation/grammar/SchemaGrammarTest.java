@@ -125,7 +125,8 @@ class SchemaGrammarTest {
         Grammar grammar = SchemaGrammar.of("test", json("""
                 {"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}},
                  "score": {"type": "number"}}, "required": ["name", "tags"]}"""));
-        for (String fine : new String[] {"{\"name\":\"x\",\"tags\":[]}", "{\"name\": \"Zoë \\u00e9\", \"tags\": [\"a\", \"b\"], \"score\": -1.5e3}",
+        for (String fine : new String[] {"{\"name\":\"x\",\"tags\":[]}",
+                "{\"name\": \"Zoë \\u00e9\", \"tags\": [\"a\", \"b\"], \"score\": -1.5e3}",
             "{\n  \"name\": \"x\",\n  \"tags\": [\n    \"a\"\n  ]\n}"}) {
             assertThat(Answers.accepts(grammar, fine)).as(fine).isTrue();
         }
@@ -137,9 +138,21 @@ class SchemaGrammarTest {
     }
 
     @Test
+    void thousands_of_properties_and_counts_are_made_and_walked_in_time() throws IOException {
+        StringBuilder schema = new StringBuilder("{\"type\":\"object\",\"properties\":{");
+        for (int i = 0; i < 3000; i++) {
+            schema.append(i == 0 ? "" : ",").append("\"p").append(i).append("\":{\"type\":\"string\",\"maxLength\":8}");
+        }
+        Grammar grammar = SchemaGrammar.of("test", json(schema + "},\"required\":[\"p2999\"]}"));
+        org.junit.jupiter.api.Assertions.assertTimeout(java.time.Duration.ofSeconds(20),
+                () -> assertThat(Answers.accepts(grammar, "{\"p1\":\"\", \"p2998\":\"12345678\", \"p2999\":\"x\"}")).isTrue());
+    }
+
+    @Test
     void integers_of_a_range_are_all_there_and_no_others() throws IOException {
         for (int[] range : new int[][] {{0, 0}, {-7, 3}, {5, 28}, {99, 101}, {-130, -8}, {0, 1000}, {17, 17}}) {
-            Grammar grammar = SchemaGrammar.of("test", json("{\"type\":\"integer\",\"minimum\":" + range[0] + ",\"maximum\":" + range[1] + "}"));
+            Grammar grammar = SchemaGrammar.of("test", json("{\"type\":\"integer\",\"minimum\":" + range[0] + ",\"maximum\":" + range[1]
+                    + "}"));
             for (int i = -200; i <= 1100; i++) {
                 assertThat(Answers.accepts(grammar, Integer.toString(i))).as("%s in %s to %s", i, range[0], range[1])
                         .isEqualTo(i >= range[0] && i <= range[1]);
@@ -173,7 +186,7 @@ class SchemaGrammarTest {
         "{'type': 'object', 'properties': {'a': {}}, 'required': ['b'], 'additionalProperties': false} | required names 'b'",
         "{'type': 'object', 'properties': {'a': {'$ref': '#'}}, 'required': ['a']} | test allows no finite answer",
         "{'type': 'array', 'items': {'type': 'array', 'items': {'type': 'string', 'minLength': 9999}, 'minItems': 9999}, 'minItems': 99} "
-                + "| is too large",
+                + "| or none of a length that can be given",
         "3 | a schema must be an object, or true"})
     void what_is_not_enforced_is_refused_by_name(String schema, String message) {
         assertThatThrownBy(() -> new Automaton(SchemaGrammar.of("test", json(schema.replace('\'', '"'))))).isInstanceOf(Problem.class)

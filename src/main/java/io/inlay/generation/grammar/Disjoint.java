@@ -18,7 +18,8 @@ record Disjoint(JsonNode document, String source) {
         for (int i = 0; i < all.size(); i++) {
             for (int j = 0; j < i; j++) {
                 if (!apart(all.get(j), all.get(i))) {
-                    throw Grammar.refused(source + "'s schema at " + at + ": oneOf is supported where no value can be of two branches, and of "
+                    throw Grammar.refused(source + "'s schema at " + at
+                            + ": oneOf is supported where no value can be of two branches, and of "
                             + j + " and " + i + " one could (by type, const, enum, or those of a required property); use anyOf");
                 }
             }

@@ -14,9 +14,13 @@ final class EbnfReader {
 
     private static final String FORM = "; a grammar has lines like: root ::= \"yes\" | \"no\"";
 
+    private static final int MOST_CHARACTERS = 200_000;
+    private static final int DEEPEST = 200;
+
     private final String text;
     private final Map<String, Expression> rules = new LinkedHashMap<>();
     private int at;
+    private int depth;
 
     private EbnfReader(String text) {
         this.text = text;
@@ -24,6 +28,9 @@ final class EbnfReader {
 
     static Grammar read(String text) {
         EbnfReader reader = new EbnfReader(text);
+        if (text.length() > MOST_CHARACTERS) {
+            throw Grammar.refused("grammar has " + text.length() + " characters; at most " + MOST_CHARACTERS + " are taken");
+        }
         reader.space(true);
         while (reader.at < text.length()) {
             reader.rule();
@@ -80,7 +87,11 @@ final class EbnfReader {
             } else if (c == '(') {
                 at++;
                 space(true);
+                if (++depth > DEEPEST) {
+                    throw refused("groups are more than " + DEEPEST + " deep");
+                }
                 Expression inner = alternatives(true);
+                depth--;
                 if (!skip(')')) {
                     throw refused("a group needs its ')'");
                 }

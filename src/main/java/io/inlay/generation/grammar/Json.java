@@ -7,13 +7,15 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * JSON (RFC 8259) as expressions. Between its tokens may stand what models write: nothing, a space, or a line break with an indentation.
+ * JSON (RFC 8259) as expressions. Behind brackets and commas, and in front of
+ * closing brackets, may stand what models write: nothing, a space, or a line break with an indentation; behind colons a space.
  * Numbers have at most 16 digits in front of and behind the point and two in the exponent, so that every reader has room for them.
  */
 final class Json {
 
     static final Expression SPACE = Expression.optional(Expression.choice(Expression.text(" "),
-            Expression.sequence(Expression.text("\n"), new Expression.Repeat(Expression.choice(Expression.text(" "), Expression.text("\t")), 0, 32))));
+            Expression.sequence(Expression.text("\n"), new Expression.Repeat(Expression.choice(Expression.text(" "), Expression.text("\t")),
+                    0, 32))));
 
     private static final CharacterSet CONTROL = CharacterSet.of(0, 0x1F);
     private static final CharacterSet ESCAPED = CONTROL.or(CharacterSet.of("\"\\"));
@@ -52,15 +54,15 @@ final class Json {
 
     /** An object of these members. */
     static Expression members(Expression members) {
-        return Expression.sequence(Expression.text("{"), SPACE, members, Expression.text("}"));
+        return Expression.sequence(Expression.text("{"), SPACE, members, SPACE, Expression.text("}"));
     }
 
     static Expression elements(Expression elements) {
-        return Expression.sequence(Expression.text("["), SPACE, elements, Expression.text("]"));
+        return Expression.sequence(Expression.text("["), SPACE, elements, SPACE, Expression.text("]"));
     }
 
     static Expression member(Expression name, Expression value) {
-        return Expression.sequence(name, Expression.text(":"), Expression.optional(Expression.text(" ")), value, SPACE);
+        return Expression.sequence(name, Expression.text(":"), Expression.optional(Expression.text(" ")), value);
     }
 
     static Expression comma() {
@@ -68,14 +70,13 @@ final class Json {
     }
 
     /**
-     * Values with commas between them, each with the space behind it.
+     * Values with commas between them.
      *
      * @param least 1 or more
      * @param most negative for any number
      */
     static Expression list(Expression value, int least, int most) {
-        Expression spaced = Expression.sequence(value, SPACE);
-        return Expression.sequence(spaced, new Expression.Repeat(Expression.sequence(comma(), spaced), least - 1, most < 0 ? -1 : most - 1));
+        return Expression.sequence(value, new Expression.Repeat(Expression.sequence(comma(), value), least - 1, most < 0 ? -1 : most - 1));
     }
 
     static Expression string(Expression characters) {
@@ -133,7 +134,7 @@ final class Json {
                 if (!parts.isEmpty()) {
                     parts.add(comma());
                 }
-                parts.add(Expression.sequence(literal(element), SPACE));
+                parts.add(literal(element));
             });
             return elements(new Expression.Sequence(parts));
         }

@@ -18,16 +18,22 @@ final class RegexReader {
             .with(0x2000, 0x200A);
     private static final CharacterSet NOT_LINE_END = CharacterSet.of("\n\r").complement();
     private static final int MOST_TIMES = 10_000;
+    private static final int MOST_CHARACTERS = 20_000;
+    private static final int DEEPEST = 200;
 
     private final String field;
     private final String pattern;
     private final Function<CharacterSet, Expression> encoding;
     private int at;
+    private int depth;
 
     private RegexReader(String field, String pattern, Function<CharacterSet, Expression> encoding) {
         this.field = field;
         this.pattern = pattern;
         this.encoding = encoding;
+        if (pattern.length() > MOST_CHARACTERS) {
+            throw refused(pattern.length() + " characters; at most " + MOST_CHARACTERS + " are taken");
+        }
     }
 
     /**
@@ -56,7 +62,8 @@ final class RegexReader {
             Expression body = sequence();
             boolean end = skip('$');
             if (more() && peek() != '|') {
-                throw refused(peek() == ')' ? "a ')' that closes nothing" : "'" + peek() + "' where nothing may stand: '^' and '$' may only be "
+                throw refused(peek() == ')' ? "a ')' that closes nothing" : "'" + peek()
+                        + "' where nothing may stand: '^' and '$' may only be "
                         + "at the ends of the expression's alternatives");
             }
             options.add(!search ? body : Expression.sequence(start ? Expression.EMPTY : anything, body, end ? Expression.EMPTY : anything));
@@ -106,7 +113,11 @@ final class RegexReader {
                 throw refused("look-around or a flag, '(?" + (more() ? peek() : "") + "'; only (?: ) and named groups are supported");
             }
         }
+        if (++depth > DEEPEST) {
+            throw refused("groups more than " + DEEPEST + " deep");
+        }
         Expression inner = alternatives();
+        depth--;
         if (!skip(')')) {
             throw refused(more() ? "'" + peek() + "' inside of a group; anchors may only be at the ends of the expression's alternatives"
                     : "a group that does not end");

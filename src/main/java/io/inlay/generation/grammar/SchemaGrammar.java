@@ -29,6 +29,7 @@ public final class SchemaGrammar {
             "$comment", "$anchor", "deprecated", "readOnly", "writeOnly", "$defs", "definitions", "strict", "contentMediaType");
     private static final List<String> TYPES = List.of("object", "array", "string", "number", "integer", "boolean", "null");
     private static final int MOST_COUNT = 10_000;
+    private static final int MOST_NAME = 500;
 
     private final String source;
     private final JsonNode document;
@@ -128,7 +129,8 @@ public final class SchemaGrammar {
     private Expression values(List<JsonNode> values, JsonNode schema, String at, String keyword) {
         requireOnly(schema, at, keyword, "type");
         List<String> types = schema.has("type") ? types(schema, at) : TYPES;
-        List<Expression> options = values.stream().filter(value -> types.stream().anyMatch(type -> isOf(type, value))).map(Json::literal).toList();
+        List<Expression> options = values.stream().filter(value -> types.stream().anyMatch(type -> isOf(type, value))).map(Json::literal)
+                .toList();
         if (options.isEmpty()) {
             throw refused(at, keyword + " has no value of its type");
         }
@@ -164,7 +166,8 @@ public final class SchemaGrammar {
             String where = at + "/" + combination + "/" + i;
             if (schema.has("type")) {
                 if (branch.has("type") && !branch.get("type").equals(schema.get("type")) || branch.has("$ref")) {
-                    throw refused(at, "type beside " + combination + " whose branches have types of their own is not supported; leave it out");
+                    throw refused(at, "type beside " + combination
+                            + " whose branches have types of their own is not supported; leave it out");
                 }
                 branch = branch.isObject() ? ((ObjectNode) branch.deepCopy()).set("type", schema.get("type"))
                         : branch;
@@ -229,7 +232,7 @@ public final class SchemaGrammar {
         JsonNode properties = schema.path("properties");
         List<String> names = new ArrayList<>();
         properties.fieldNames().forEachRemaining(names::add);
-        Set<String> required = required(schema, at);
+        Set<String> required = required(schema);
         JsonNode additional = schema.path("additionalProperties");
         Expression others = additional.isMissingNode() ? names.isEmpty() && !schema.has("properties") ? Json.VALUE : null
                 : additional.isBoolean() && !additional.asBoolean() ? null : schema(additional, at + "/additionalProperties");
@@ -239,6 +242,11 @@ public final class SchemaGrammar {
                     throw refused(at, "required names '" + name + "', which is not of its properties");
                 }
                 names.add(name);
+            }
+        }
+        for (String name : names) {
+            if (name.length() > MOST_NAME) {
+                throw refused(at, "a property's name has " + name.length() + " characters; at most " + MOST_NAME + " are taken");
             }
         }
         int[] counts = counts(schema, "minProperties", "maxProperties", at);
@@ -253,36 +261,36 @@ public final class SchemaGrammar {
             Expression value = properties.has(name) ? schema(properties.get(name), at + "/properties/" + name) : others;
             members.put(name, Json.member(Json.text(name), value));
         }
-        return Json.members(rest(at, new ArrayList<>(members.entrySet()), 0, true, required,
+        return Json.members(inOrder(at, new ArrayList<>(members.entrySet()), required,
                 others == null ? null : Json.member(Json.otherThan(names), others)));
     }
 
-    private static Set<String> required(JsonNode schema, String at) {
+    private static Set<String> required(JsonNode schema) {
         List<String> names = new ArrayList<>();
         schema.path("required").forEach(name -> names.add(name.asText()));
         return new LinkedHashSet<>(names);
     }
 
-    /** The members from the {@code index}-th on, as a rule, since several ways lead to it. */
-    private Expression rest(String at, List<Map.Entry<String, Expression>> members, int index, boolean first, Set<String> required,
-            Expression others) {
-        String name = scope + at + " members " + index + (first ? " first" : "");
-        if (rules.containsKey(name)) {
-            return Expression.rule(name);
+    /** Members in their order, each from the {@code index}-th on as a rule, since several ways lead to it. */
+    private Expression inOrder(String at, List<Map.Entry<String, Expression>> members, Set<String> required, Expression others) {
+        Expression more = others == null ? Expression.EMPTY : Expression.any(Expression.sequence(Json.comma(), others));
+        rules.put(rest(at, members.size(), true), others == null ? more : Expression.optional(Expression.sequence(others, more)));
+        rules.put(rest(at, members.size(), false), more);
+        for (int index = members.size() - 1; index >= 0; index--) {
+            boolean needed = required.contains(members.get(index).getKey());
+            Expression behind = Expression.rule(rest(at, index + 1, false));
+            String member = scope + at + " member " + index;
+            rules.put(member, members.get(index).getValue());
+            for (boolean first : new boolean[] {true, false}) {
+                Expression with = Expression.sequence(first ? Expression.EMPTY : Json.comma(), Expression.rule(member), behind);
+                rules.put(rest(at, index, first), needed ? with : Expression.choice(with, Expression.rule(rest(at, index + 1, first))));
+            }
         }
-        Expression made;
-        if (index == members.size()) {
-            Expression more = others == null ? Expression.EMPTY : Expression.any(Expression.sequence(Json.comma(), others));
-            made = others == null || !first ? more : Expression.optional(Expression.sequence(others, more));
-        } else {
-            Expression member = members.get(index).getValue();
-            Expression with = Expression.sequence(first ? Expression.EMPTY : Json.comma(), member, rest(at, members, index + 1, false, required,
-                    others));
-            made = required.contains(members.get(index).getKey()) ? with
-                    : Expression.choice(with, rest(at, members, index + 1, first, required, others));
-        }
-        rules.put(name, made);
-        return Expression.rule(name);
+        return Expression.rule(rest(at, 0, true));
+    }
+
+    private String rest(String at, int index, boolean first) {
+        return scope + at + " members " + index + (first ? " first" : "");
     }
 
     // ---- arrays ----
@@ -301,14 +309,14 @@ public final class SchemaGrammar {
         }
         List<Expression> items = new ArrayList<>();
         for (int i = 0; i < prefix.size(); i++) {
-            Expression one = Expression.sequence(schema(prefix.get(i), at + "/prefixItems/" + i), Json.SPACE);
+            Expression one = schema(prefix.get(i), at + "/prefixItems/" + i);
             items.add(i == 0 ? one : Expression.sequence(Json.comma(), one));
         }
         if (counts[0] < items.size() && schema.has("minItems") || counts[1] >= 0 && counts[1] < items.size() || items.isEmpty()) {
             throw refused(at, "prefixItems of " + items.size() + " items with minItems or maxItems below that is not supported");
         }
         if (item != null) {
-            items.add(new Expression.Repeat(Expression.sequence(Json.comma(), item, Json.SPACE), Math.max(0, counts[0] - items.size()),
+            items.add(new Expression.Repeat(Expression.sequence(Json.comma(), item), Math.max(0, counts[0] - items.size()),
                     counts[1] < 0 ? -1 : counts[1] - items.size()));
         } else if (counts[0] > items.size()) {
             throw refused(at, "minItems is more than prefixItems has, and there are no items beyond");
@@ -357,7 +365,8 @@ public final class SchemaGrammar {
 
     private void requireKnown(JsonNode schema, List<String> types, String at) {
         schema.fieldNames().forEachRemaining(name -> {
-            boolean known = ANNOTATIONS.contains(name) || name.equals("type") || types.stream().anyMatch(type -> keywords(type).contains(name));
+            boolean known = ANNOTATIONS.contains(name) || name.equals("type")
+                    || types.stream().anyMatch(type -> keywords(type).contains(name));
             // What speaks of another type than those that are possible says nothing.
             boolean other = TYPES.stream().anyMatch(type -> keywords(type).contains(name));
             if (!known && !other) {

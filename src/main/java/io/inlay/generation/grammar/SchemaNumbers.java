@@ -37,7 +37,8 @@ final class SchemaNumbers {
         return IntegerRange.of(least, most);
     }
 
-    private static BigInteger bound(JsonNode schema, String keyword, RoundingMode rounding, int beyond, Function<String, RuntimeException> refusal) {
+    private static BigInteger bound(JsonNode schema, String keyword, RoundingMode rounding, int beyond,
+            Function<String, RuntimeException> refusal) {
         JsonNode bound = schema.path(keyword);
         if (bound.isMissingNode()) {
             return null;

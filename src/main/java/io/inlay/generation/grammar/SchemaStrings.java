@@ -38,10 +38,12 @@ final class SchemaStrings {
         boolean pattern = schema.has("pattern");
         boolean formatted = !EMPTY_FORMATS.contains(format);
         if ((length ? 1 : 0) + (pattern ? 1 : 0) + (formatted ? 1 : 0) > 1) {
-            throw refused(at, "of pattern, format and minLength or maxLength only one is supported at a time; bound the length in the pattern");
+            throw refused(at, "of pattern, format and minLength or maxLength only one is supported at a time; bound the length "
+                    + "in the pattern");
         }
         if (pattern) {
-            return Json.string(RegexReader.search(source + "'s schema at " + at + ": pattern", schema.get("pattern").asText(), Json::character));
+            return Json.string(RegexReader.search(source + "'s schema at " + at + ": pattern", schema.get("pattern").asText(),
+                    Json::character));
         }
         if (formatted) {
             if (!FORMATS.containsKey(format)) {

@@ -69,7 +69,7 @@ public final class TokenGrammar {
                 }
                 if (state.mask == null) {
                     automaton.forgetIfLarge();
-                    state.mask = walk(Automaton.NEVER, false);
+                    state.mask = walk(Nodes.NEVER, false);
                 }
                 if (state.mask.most() <= limit) {
                     return state.mask.tokens();
