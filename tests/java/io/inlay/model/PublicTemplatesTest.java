@@ -42,7 +42,8 @@ class PublicTemplatesTest {
             if (!templates.containsKey(file)) {
                 templates.put(file, new ChatTemplate("m", Files.readString(FOLDER.resolve(file)), tokens, clock));
             }
-            all.add(Arguments.of(file, each.get("conversation").asText(), each.get("add_generation_prompt").asBoolean(), templates.get(file), each));
+            all.add(Arguments.of(file, each.get("conversation").asText(), each.get("add_generation_prompt").asBoolean(),
+                    templates.get(file), each));
         }
         return all.stream();
     }

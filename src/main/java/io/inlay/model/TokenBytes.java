@@ -34,7 +34,8 @@ public record TokenBytes(byte[][] bytes, boolean dropsFirstSpace) {
         try {
             root = new ObjectMapper().readTree(folder.resolve("tokenizer.json").toFile());
         } catch (IOException failure) {
-            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, folder.resolve("tokenizer.json") + " is not JSON: " + failure.getMessage(), failure);
+            throw new Problem(Problem.Code.CORRUPT_CHECKPOINT, folder.resolve("tokenizer.json") + " is not JSON: " + failure.getMessage(),
+                    failure);
         }
         boolean byteLevel = mentions(root.path("decoder"), "ByteLevel") || mentions(root.path("pre_tokenizer"), "ByteLevel");
         byte[][] bytes = new byte[tokenizer.vocabularySize()][];
