@@ -13,9 +13,8 @@ import java.util.Map;
  */
 final class Json {
 
-    static final Expression SPACE = Expression.optional(Expression.choice(Expression.text(" "),
-            Expression.sequence(Expression.text("\n"), new Expression.Repeat(Expression.choice(Expression.text(" "), Expression.text("\t")),
-                    0, 32))));
+    /** Where space may be; by a rule, as what follows. */
+    static final Expression SPACE = Expression.rule("json space");
 
     private static final CharacterSet CONTROL = CharacterSet.of(0, 0x1F);
     private static final CharacterSet ESCAPED = CONTROL.or(CharacterSet.of("\"\\"));
@@ -42,12 +41,14 @@ final class Json {
     private Json() {
     }
 
-    /** What the four refer to. */
+    /** What these refer to. */
     static Map<String, Expression> rules() {
         Map<String, Expression> rules = new LinkedHashMap<>();
         rules.put("json value", Expression.choice(OBJECT, ARRAY, STRING, NUMBER, BOOLEAN, NULL));
         rules.put("json object", members(Expression.optional(list(member(STRING, VALUE), 1, -1))));
         rules.put("json array", elements(Expression.optional(list(VALUE, 1, -1))));
+        rules.put("json space", Expression.optional(Expression.choice(Expression.text(" "), Expression.sequence(Expression.text("\n"),
+                new Expression.Repeat(Expression.choice(Expression.text(" "), Expression.text("\t")), 0, 32)))));
         rules.put("json string", string(Expression.any(CHARACTER)));
         return rules;
     }
