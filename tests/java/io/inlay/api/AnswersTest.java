@@ -11,7 +11,11 @@ import io.inlay.server.TestServer;
 import io.quarkus.test.common.QuarkusTestResource;
 import io.quarkus.test.junit.QuarkusTest;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -206,8 +210,8 @@ class AnswersTest {
         assertThat(answer.at("/data/0/embedding")).isNotEqualTo(answer.at("/data/1/embedding"));
         JsonNode tokens = post("tokenize", Map.of("model", "small", "prompt", "sky")).get("tokens");
         JsonNode coded = post("embeddings", Map.of("model", "small", "input", tokens, "encoding_format", "base64"));
-        java.nio.FloatBuffer floats = java.nio.ByteBuffer.wrap(java.util.Base64.getDecoder().decode(coded.at("/data/0/embedding").asText()))
-                .order(java.nio.ByteOrder.LITTLE_ENDIAN).asFloatBuffer();
+        FloatBuffer floats = ByteBuffer.wrap(Base64.getDecoder().decode(coded.at("/data/0/embedding").asText()))
+                .order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer();
         for (int i = 0; i < floats.capacity(); i++) {
             assertThat((double) floats.get(i)).isCloseTo(answer.at("/data/1/embedding/" + i).asDouble(), within(1e-7));
         }

@@ -11,6 +11,7 @@ import dev.langchain4j.data.embedding.Embedding;
 import dev.langchain4j.data.message.AiMessage;
 import dev.langchain4j.data.message.ToolExecutionResultMessage;
 import dev.langchain4j.data.message.UserMessage;
+import dev.langchain4j.data.segment.TextSegment;
 import dev.langchain4j.exception.AuthenticationException;
 import dev.langchain4j.exception.InvalidRequestException;
 import dev.langchain4j.exception.ModelNotFoundException;
@@ -129,8 +130,8 @@ class LangChain4jTest {
     @Test
     void embeddings_are_read() {
         List<Embedding> embeddings = OpenAiEmbeddingModel.builder().baseUrl(address.toString()).apiKey(TestServer.ALICE).modelName("small")
-                .maxRetries(0).build().embedAll(List.of(dev.langchain4j.data.segment.TextSegment.from("hello"),
-                        dev.langchain4j.data.segment.TextSegment.from("sky"))).content();
+                .maxRetries(0).build().embedAll(List.of(TextSegment.from("hello"),
+                        TextSegment.from("sky"))).content();
         assertThat(embeddings).hasSize(2);
         assertThat(embeddings.getFirst().vector()).isNotEqualTo(embeddings.get(1).vector());
     }

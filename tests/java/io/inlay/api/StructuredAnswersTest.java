@@ -3,6 +3,7 @@ package io.inlay.api;
 import static io.inlay.api.Api.alice;
 import static io.inlay.api.Api.json;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -98,7 +99,7 @@ class StructuredAnswersTest {
         JsonNode likeliest = answer.at("/choices/0/logprobs/content/0/top_logprobs");
         assertThat(likeliest).hasSize(2);
         assertThat(Math.exp(likeliest.at("/0/logprob").asDouble()) + Math.exp(likeliest.at("/1/logprob").asDouble()))
-                .isCloseTo(1, org.assertj.core.api.Assertions.within(1e-6));
+                .isCloseTo(1, within(1e-6));
     }
 
     @ParameterizedTest

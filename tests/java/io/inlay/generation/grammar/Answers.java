@@ -3,6 +3,7 @@ package io.inlay.generation.grammar;
 import io.inlay.model.Tokenizer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.SplittableRandom;
 
@@ -51,7 +52,7 @@ final class Answers {
         if (!walk.mayEnd()) {
             return null;
         }
-        return tokenizer.decode(java.util.Arrays.copyOf(ids, count));
+        return tokenizer.decode(Arrays.copyOf(ids, count));
     }
 
 }

@@ -2,6 +2,7 @@ package io.inlay.generation.grammar;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assertions.assertTimeout;
 
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -13,6 +14,7 @@ import com.networknt.schema.SpecVersion;
 import io.inlay.Problem;
 import io.inlay.model.Tokenizer;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.SplittableRandom;
@@ -144,7 +146,7 @@ class SchemaGrammarTest {
             schema.append(i == 0 ? "" : ",").append("\"p").append(i).append("\":{\"type\":\"string\",\"maxLength\":8}");
         }
         Grammar grammar = SchemaGrammar.of("test", json(schema + "},\"required\":[\"p2999\"]}"));
-        org.junit.jupiter.api.Assertions.assertTimeout(java.time.Duration.ofSeconds(20),
+        assertTimeout(Duration.ofSeconds(20),
                 () -> assertThat(Answers.accepts(grammar, "{\"p1\":\"\", \"p2998\":\"12345678\", \"p2999\":\"x\"}")).isTrue());
     }
 

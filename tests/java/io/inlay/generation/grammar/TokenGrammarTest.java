@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.inlay.model.TokenBytes;
 import io.inlay.model.Tokenizer;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
@@ -52,7 +53,7 @@ class TokenGrammarTest {
                 walk.take(token);
                 byte[] bytes = tokens.bytes()[token];
                 int from = step == 0 && tokens.dropsFirstSpace() && bytes[0] == ' ' ? 1 : 0;
-                byte[] longer = java.util.Arrays.copyOf(soFar, soFar.length + bytes.length - from);
+                byte[] longer = Arrays.copyOf(soFar, soFar.length + bytes.length - from);
                 System.arraycopy(bytes, from, longer, soFar.length, bytes.length - from);
                 soFar = longer;
             }
