@@ -68,7 +68,8 @@ class GenerationTest {
         Map<String, Object> drawn = with(with(COMPLETION, "temperature", 1.5), "seed", 7);
         String first = json(alice(), drawn).post("/v1/completions").jsonPath().getString("choices[0].text");
         assertThat(json(alice(), drawn).post("/v1/completions").jsonPath().getString("choices[0].text")).isEqualTo(first);
-        assertThat(json(alice(), with(drawn, "seed", 8)).post("/v1/completions").jsonPath().getString("choices[0].text")).isNotEqualTo(first);
+        assertThat(json(alice(), with(drawn, "seed", 8)).post("/v1/completions").jsonPath().getString("choices[0].text"))
+                .isNotEqualTo(first);
     }
 
     @Test
@@ -139,13 +140,15 @@ class GenerationTest {
             Response answer = json(alice(), with(COMPLETION, "model", model)).post("/v1/completions");
             assertThat(answer.statusCode()).as(model).isEqualTo(404);
             assertThat(Api.error(answer, "code")).isEqualTo("model_not_found");
-            assertThat(Api.error(answer, "message")).isEqualTo("there is no model '" + model + "'; GET /v1/models lists those that you can use");
+            assertThat(Api.error(answer, "message")).isEqualTo("there is no model '" + model
+                    + "'; GET /v1/models lists those that you can use");
         }
     }
 
     @Test
     void a_prompt_over_the_context_is_refused_with_both_lengths() {
-        Response answer = json(alice(), with(COMPLETION, "prompt", java.util.Collections.nCopies(TestServer.CONTEXT, 10))).post("/v1/completions");
+        Response answer = json(alice(), with(COMPLETION, "prompt", java.util.Collections.nCopies(TestServer.CONTEXT, 10)))
+                .post("/v1/completions");
         assertThat(answer.statusCode()).isEqualTo(400);
         assertThat(Api.error(answer, "code")).isEqualTo("context_length_exceeded");
         assertThat(Api.error(answer, "message")).contains("the prompt has 128 tokens", "takes 128");
@@ -163,8 +166,20 @@ class GenerationTest {
             "{\"model\": \"small\", \"prompt\": \"x\", \"temperature\": -1} | temperature is -1.0; it must be",
             "{\"model\": \"small\", \"prompt\": \"x\", \"top_p\": 1.5} | top_p is 1.5; it must be",
             "{\"model\": \"small\", \"prompt\": \"x\", \"stop\": 5} | stop is 5; it must be a text",
-            "{\"model\": \"small\", \"prompt\": \"x\", \"n\": 2} | n is 2; this server gives one answer",
-            "{\"model\": \"small\", \"prompt\": \"x\", \"echo\": true} | echo is not supported",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"n\": 129} | n is 129; it must be 1 to 128",
+            "{\"model\": \"small\", \"prompt\": [\"x\", \"y\"], \"n\": 65} | n is 65 for 2 prompts; it must be 1 to 64",
+            "{\"model\": \"small\", \"prompt\": [\"x\", 3]} | prompt[1] is of the wrong type",
+            "{\"model\": \"small\", \"prompt\": [[1], [2, 288]]} | prompt[1][1] is 288; token ids are whole numbers from 0 to 287",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"best_of\": 3} | best_of is not supported by this server; ask for n answers",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"suffix\": \"y\"} | suffix is not supported",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"logprobs\": 21} | logprobs is 21; it must be 0 to 20",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"logit_bias\": {\"288\": 1}} | logit_bias has '288': 1.0; names are token ids",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"logit_bias\": {\"2\": -101}} | logit_bias of token 2 is -101.0; it must be",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"frequency_penalty\": 3} | frequency_penalty is 3.0; it must be",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"min_p\": -1} | min_p is -1.0; it must be",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"guided_regex\": \"(\"} | a group that does not end",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"guided_regex\": \"a\", \"guided_json\": {}} | more than one form of answer",
+            "{\"model\": \"small\", \"prompt\": \"x\", \"structured_outputs\": {\"tag\": 1}} | structured_outputs.tag is not supported",
             "{\"model\": \"small\", \"prompt\": [1, 99999]} | prompt[1] is 99999; token ids are whole numbers from 0 to 287",
             "{\"model\": \"small\", \"prompt\": | the body is not JSON",
             "[1] | of the wrong type"})
@@ -182,17 +197,25 @@ class GenerationTest {
             "{\"model\": \"small\", \"messages\": []} | the body has no field 'messages', or an empty one",
             "{\"model\": \"small\", \"messages\": [{\"content\": \"x\"}]} | messages[0] has no field 'role'",
             "{\"model\": \"small\", \"messages\": [{\"role\": \"user\"}]} | messages[0] has no field 'content'",
-            "{\"model\": \"small\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"tools\": [{}]} | tools is not supported",
+            "{MESSAGES, \"tools\": [{}]} | tools[0] must have the type 'function'",
+            "{MESSAGES, \"tool_choice\": \"required\"} | there are no tools",
+            "{MESSAGES, \"functions\": []} | functions is not supported",
+            "{MESSAGES, \"top_logprobs\": 2} | without logprobs",
+            "{MESSAGES, \"response_format\": {\"type\": \"xml\"}} | it must be text",
+            "{MESSAGES, \"response_format\": {\"type\": \"json_schema\"}} | json_schema.schema",
             "{\"model\": \"small\", \"messages\": 7} | field 'messages'"})
     void a_faulty_conversation_is_refused_with_the_field(String body, String message) {
-        Response answer = json(alice(), body).post("/v1/chat/completions");
+        Response answer = json(alice(), body.replace("MESSAGES",
+                "\"model\": \"small\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]"))
+                .post("/v1/chat/completions");
         assertThat(answer.statusCode()).as(answer.asString()).isEqualTo(400);
         assertThat(Api.error(answer, "message")).contains(message);
     }
 
     @Test
     void unknown_fields_are_tolerated() {
-        assertThat(json(alice(), with(with(COMPLETION, "user", "me"), "invented_by_nobody", Map.of("a", 1))).post("/v1/completions").statusCode())
+        assertThat(json(alice(), with(with(COMPLETION, "user", "me"), "invented_by_nobody", Map.of("a", 1))).post("/v1/completions")
+                .statusCode())
                 .isEqualTo(200);
     }
 

@@ -4,93 +4,40 @@ import java.time.Instant;
 import java.util.List;
 import java.util.UUID;
 
-/** How an answer looks on the wire, whole and in pieces. One object an answer: its id and time are the same in every piece. */
-sealed interface AnswerShape {
+/**
+ * What is around an answer's choices on the wire. One object an answer: its id and time are the same in every piece.
+ *
+ * @param whole the name of a whole answer's object
+ * @param piece that of a piece of a stream
+ */
+record AnswerShape(String id, String whole, String piece, long created, String model) {
 
-    Object whole(String text, String finishReason, Wire.Usage usage);
-
-    /** The first piece, before any text; null for none. */
-    Object opening();
-
-    Object piece(String text);
-
-    Object ending(String finishReason);
-
-    /** The piece after the ending, with no choice, for clients that ask for usage. */
-    Object usage(Wire.Usage usage);
-
-    /** {@code text_completion}. */
-    record Text(String model, String id, long created) implements AnswerShape {
-
-        Text(String model) {
-            this(model, "cmpl-" + UUID.randomUUID().toString().replace("-", ""), Instant.now().getEpochSecond());
-        }
-
-        @Override
-        public Object whole(String text, String finishReason, Wire.Usage usage) {
-            return completion(List.of(new Wire.TextChoice(text, 0, null, finishReason)), usage);
-        }
-
-        @Override
-        public Object opening() {
-            return null;
-        }
-
-        @Override
-        public Object piece(String text) {
-            return completion(List.of(new Wire.TextChoice(text, 0, null, null)), null);
-        }
-
-        @Override
-        public Object ending(String finishReason) {
-            return completion(List.of(new Wire.TextChoice("", 0, null, finishReason)), null);
-        }
-
-        @Override
-        public Object usage(Wire.Usage usage) {
-            return completion(List.of(), usage);
-        }
-
-        private Wire.Completion completion(List<Wire.TextChoice> choices, Wire.Usage usage) {
-            return new Wire.Completion(id, "text_completion", created, model, choices, usage);
-        }
+    static AnswerShape completion(String model) {
+        return new AnswerShape(id("cmpl-"), "text_completion", "text_completion", now(), model);
     }
 
-    /** {@code chat.completion} and {@code chat.completion.chunk}. */
-    record Chat(String model, String id, long created) implements AnswerShape {
+    static AnswerShape chat(String model) {
+        return new AnswerShape(id("chatcmpl-"), "chat.completion", "chat.completion.chunk", now(), model);
+    }
 
-        Chat(String model) {
-            this(model, "chatcmpl-" + UUID.randomUUID().toString().replace("-", ""), Instant.now().getEpochSecond());
-        }
+    private static String id(String prefix) {
+        return prefix + UUID.randomUUID().toString().replace("-", "");
+    }
 
-        @Override
-        public Object whole(String text, String finishReason, Wire.Usage usage) {
-            return new Wire.ChatCompletion(id, "chat.completion", created, model,
-                    List.of(new Wire.ChatChoice(0, new Wire.AnswerMessage("assistant", text, null), null, finishReason)), usage);
-        }
+    private static long now() {
+        return Instant.now().getEpochSecond();
+    }
 
-        @Override
-        public Object opening() {
-            return chunk(List.of(new Wire.ChunkChoice(0, new Wire.Delta("assistant", ""), null, null)), null);
-        }
+    Object whole(List<Object> choices, Wire.Usage usage) {
+        return new AnswerWire.Completion(id, whole, created, model, choices, usage);
+    }
 
-        @Override
-        public Object piece(String text) {
-            return chunk(List.of(new Wire.ChunkChoice(0, new Wire.Delta(null, text), null, null)), null);
-        }
+    Object piece(Object choice) {
+        return new AnswerWire.Completion(id, piece, created, model, List.of(choice), null);
+    }
 
-        @Override
-        public Object ending(String finishReason) {
-            return chunk(List.of(new Wire.ChunkChoice(0, new Wire.Delta(null, null), null, finishReason)), null);
-        }
-
-        @Override
-        public Object usage(Wire.Usage usage) {
-            return chunk(List.of(), usage);
-        }
-
-        private Wire.ChatChunk chunk(List<Wire.ChunkChoice> choices, Wire.Usage usage) {
-            return new Wire.ChatChunk(id, "chat.completion.chunk", created, model, choices, usage);
-        }
+    /** The piece after the last, with no choice, for clients that ask for usage. */
+    Object usage(Wire.Usage usage) {
+        return new AnswerWire.Completion(id, piece, created, model, List.of(), usage);
     }
 }

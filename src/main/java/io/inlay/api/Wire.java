@@ -15,26 +15,6 @@ final class Wire {
     // ---- requests ----
 
     @JsonIgnoreProperties(ignoreUnknown = true)
-    record CompletionRequest(String model, JsonNode prompt, Integer max_tokens, Double temperature, Double top_p, Integer top_k, Long seed,
-            JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n, Integer best_of, Integer logprobs, Boolean echo,
-            String suffix, Double frequency_penalty, Double presence_penalty, JsonNode logit_bias) {
-    }
-
-    @JsonIgnoreProperties(ignoreUnknown = true)
-    record ChatRequest(String model, List<Message> messages, Integer max_tokens, Integer max_completion_tokens, Double temperature,
-            Double top_p, Integer top_k, Long seed, JsonNode stop, Boolean stream, StreamOptions stream_options, Integer n, Boolean logprobs,
-            JsonNode tools, JsonNode response_format, Double frequency_penalty, Double presence_penalty, JsonNode logit_bias) {
-    }
-
-    @JsonIgnoreProperties(ignoreUnknown = true)
-    record Message(String role, JsonNode content) {
-    }
-
-    @JsonIgnoreProperties(ignoreUnknown = true)
-    record StreamOptions(Boolean include_usage) {
-    }
-
-    @JsonIgnoreProperties(ignoreUnknown = true)
     record JobRequestBody(String model, String training_file, String validation_file, String suffix, Long seed, JsonNode hyperparameters,
             JsonNode method, Boolean dry_run) {
     }
@@ -59,33 +39,6 @@ final class Wire {
         static Usage of(int prompt, int completion) {
             return new Usage(prompt, completion, prompt + completion);
         }
-    }
-
-    record TextChoice(String text, int index, Object logprobs, String finish_reason) {
-    }
-
-    @JsonInclude(JsonInclude.Include.NON_NULL)
-    record Completion(String id, String object, long created, String model, List<TextChoice> choices, Usage usage) {
-    }
-
-    record AnswerMessage(String role, String content, Object refusal) {
-    }
-
-    record ChatChoice(int index, AnswerMessage message, Object logprobs, String finish_reason) {
-    }
-
-    record ChatCompletion(String id, String object, long created, String model, List<ChatChoice> choices, Usage usage) {
-    }
-
-    @JsonInclude(JsonInclude.Include.NON_NULL)
-    record Delta(String role, String content) {
-    }
-
-    record ChunkChoice(int index, Delta delta, Object logprobs, String finish_reason) {
-    }
-
-    @JsonInclude(JsonInclude.Include.NON_NULL)
-    record ChatChunk(String id, String object, long created, String model, List<ChunkChoice> choices, Usage usage) {
     }
 
     record File(String id, String object, long bytes, long created_at, String filename, String purpose, String status) {

@@ -10,8 +10,13 @@ public sealed interface GenerationEvent {
      *
      * @param text what the token let out; empty while a character or a possible stop string is under way
      * @param token its id
+     * @param scores how likely it was, and what else was; null unless the request asks for it
      */
-    record Text(String text, int token) implements GenerationEvent {
+    record Text(String text, int token, TokenScores scores) implements GenerationEvent {
+
+        public Text(String text, int token) {
+            this(text, token, null);
+        }
     }
 
     /**

@@ -13,8 +13,16 @@ import java.util.Optional;
  * @param prompt token ids, one at least
  * @param maxTokens to draw; the context's end may come first
  * @param stop strings that end the text, none of them empty; the answer ends before the first
+ * @param steering what is done to logits before a token is drawn
+ * @param alternatives tokens whose log-probabilities are told with each drawn one's; -1 tells none
  */
-public record GenerationRequest(Optional<DeltaVersion> delta, int[] prompt, Sampling sampling, int maxTokens, List<String> stop) {
+public record GenerationRequest(Optional<DeltaVersion> delta, int[] prompt, Sampling sampling, int maxTokens, List<String> stop,
+        Steering steering, int alternatives) {
+
+    /** Neither steered nor scored. */
+    public GenerationRequest(Optional<DeltaVersion> delta, int[] prompt, Sampling sampling, int maxTokens, List<String> stop) {
+        this(delta, prompt, sampling, maxTokens, stop, Steering.NONE, -1);
+    }
 
     public GenerationRequest {
         prompt = prompt.clone();

@@ -35,7 +35,7 @@ public final class ModelCatalog implements AutoCloseable {
         FAILED
     }
 
-    /** A model's place in the catalog; its last two components are null until it is ready. */
+    /** A model's place in the catalog; what follows its failure is null until it is ready. */
     private static final class Entry {
         private final Thread loader;
         private volatile Status status = Status.LOADING;
@@ -43,14 +43,20 @@ public final class ModelCatalog implements AutoCloseable {
         private volatile LlamaModel model;
         private volatile GenerationEngine engine;
         private volatile DeltaResidency residency;
+        private volatile Passages passages;
+        private volatile Grammars grammars;
 
         private Entry(Thread loader) {
             this.loader = loader;
         }
+
+        private Resolved resolved(String tenant, Optional<DeltaVersion> delta) {
+            return new Resolved(tenant, engine, grammars, passages, delta);
+        }
     }
 
-    /** A name's meaning: the engine that answers, and the delta that is laid over the base, if any. */
-    public record Resolved(GenerationEngine engine, Optional<DeltaVersion> delta) {
+    /** A name's meaning to a tenant: who answers, by which grammars, who reads texts, and the delta that is laid over the base, if any. */
+    public record Resolved(String tenant, GenerationEngine engine, Grammars grammars, Passages passages, Optional<DeltaVersion> delta) {
     }
 
     /**
@@ -75,6 +81,8 @@ public final class ModelCatalog implements AutoCloseable {
         try {
             entry.model = opener.get();
             entry.residency = new DeltaResidency(entry.model, store, settings.residentBytes());
+            entry.passages = new Passages(entry.model, entry.residency);
+            entry.grammars = new Grammars(entry.model.tokenizer());
             entry.engine = new GenerationEngine(entry.model, entry.residency, settings.limits());
             entry.status = Status.READY;
             LOG.info("model {} is ready after {} ms: {} parameters, {}", name, (System.nanoTime() - start) / 1_000_000,
@@ -137,15 +145,15 @@ public final class ModelCatalog implements AutoCloseable {
         }
         Entry entry = ready(parts.group(1), name);
         if (parts.group(2) == null) {
-            return new Resolved(entry.engine, Optional.empty());
+            return entry.resolved(tenant, Optional.empty());
         }
         if (parts.group(4) != null) {
-            return new Resolved(entry.engine, Optional.of(store.findByAlias(tenant, parts.group(1), parts.group(2), parts.group(4))
+            return entry.resolved(tenant, Optional.of(store.findByAlias(tenant, parts.group(1), parts.group(2), parts.group(4))
                     .orElseThrow(() -> notFound(name))));
         }
         OptionalInt number = parts.group(3) == null ? OptionalInt.empty() : OptionalInt.of(Integer.parseInt(parts.group(3)));
         DeltaVersion version = store.find(tenant, parts.group(1), parts.group(2), number).orElseThrow(() -> notFound(name));
-        return new Resolved(entry.engine, Optional.of(version));
+        return entry.resolved(tenant, Optional.of(version));
     }
 
     private static Problem notFound(String name) {
@@ -163,6 +171,7 @@ public final class ModelCatalog implements AutoCloseable {
             }
             if (entry.engine != null) {
                 entry.engine.close();
+                entry.passages.close();
                 entry.residency.close();
             }
             if (entry.model != null) {

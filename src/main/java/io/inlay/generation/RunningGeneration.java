@@ -29,7 +29,7 @@ final class RunningGeneration implements Generation {
     private final Consumer<GenerationEvent> listener;
     private final Runnable wake;
     private final String name;
-    private final Sampler sampler;
+    private final TokenDrawer drawer;
     private final TextStream stream;
     private final StopStrings stops;
     private final int[] prompt;
@@ -55,12 +55,12 @@ final class RunningGeneration implements Generation {
         this.listener = listener;
         this.wake = wake;
         this.name = request.delta().map(DeltaVersion::model).orElse(model.name());
-        this.sampler = Sampler.of(request.sampling(), name);
         this.stream = model.tokenizer().stream();
         this.stops = new StopStrings(request.stop());
         this.prompt = request.prompt();
         this.limit = Math.min(request.maxTokens(), positions - prompt.length);
         this.owner = new PrefixCache.Owner(tenant, request.delta().map(DeltaVersion::digest).orElse(""));
+        this.drawer = new TokenDrawer(request, model.tokenizer(), name, limit);
     }
 
     @Override
@@ -194,7 +194,7 @@ final class RunningGeneration implements Generation {
     /** Draws a token and tells the listener; returns the last event when that was the end, else null. Never throws. */
     GenerationEvent take(float[] logits) {
         try {
-            int token = sampler.next(logits);
+            int token = drawer.next(logits);
             drawn++;
             return draw(token);
         } catch (ListenerFailure broken) {
@@ -214,15 +214,16 @@ final class RunningGeneration implements Generation {
         last = token;
         boolean end = model.tokenizer().eos().contains(token);
         String text = end ? "" : stops.accept(stream.feed(token));
-        boolean over = end || stops.hit() || drawn == limit;
+        boolean whole = end || drawer.over();
+        boolean over = whole || stops.hit() || drawn == limit;
         if (over) {
             text += stops.accept(stream.finish()) + stops.finish();
         }
-        tell(new GenerationEvent.Text(text, token));
+        tell(new GenerationEvent.Text(text, token, drawer.scores()));
         if (!over) {
             return null;
         }
-        return finished(end || stops.hit() ? FinishReason.STOP : FinishReason.LENGTH);
+        return finished(whole || stops.hit() ? FinishReason.STOP : FinishReason.LENGTH);
     }
 
     private GenerationEvent finished(FinishReason reason) {

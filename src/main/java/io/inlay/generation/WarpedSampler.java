@@ -4,8 +4,9 @@ import java.util.Arrays;
 import java.util.SplittableRandom;
 
 /**
- * Temperature, then top-k, then top-p, as Hugging Face's logits warpers define them: top-k keeps whatever ties with the k-th; top-p keeps
- * a token while the probability of those above it is less than p. Then one number from {@link SplittableRandom#nextDouble()} chooses, so
+ * Temperature, then top-k, then top-p, then min-p, as Hugging Face's logits warpers define them and in their order: top-k keeps whatever
+ * ties with the k-th; top-p keeps a token while the probability of those above it is less than p; min-p keeps what has at least that share
+ * of the likeliest one's probability. Then one number from {@link SplittableRandom#nextDouble()} chooses, so
  * a seed and the same logits give the same tokens.
  *
  * <p>Tokens are taken off a heap until enough are kept: a vocabulary is never sorted.
@@ -31,7 +32,7 @@ final class WarpedSampler implements Sampler {
     @Override
     public int next(float[] logits) {
         float most = Sampler.highest(logits, model);
-        if (sampling.topP() == 1 && !cutsToK(logits)) {
+        if (sampling.topP() == 1 && sampling.minP() == 0 && !cutsToK(logits)) {
             ensure(logits.length);
             for (int i = 0; i < logits.length; i++) {
                 weights[i] = weight(logits[i], most);
@@ -65,17 +66,32 @@ final class WarpedSampler implements Sampler {
             while (!candidates.isEmpty() && (count < sampling.topK() || logits[candidates.peek()] == logits[kept[count - 1]])) {
                 take(count++, logits, most);
             }
-            return nucleus(count);
+            return probable(nucleus(count));
         }
         double total = 0;
         for (float logit : logits) {
             total += weight(logit, most);
         }
         int count = 0;
-        for (double above = 0; !candidates.isEmpty() && stays(count, above, total); above += weights[count - 1]) {
+        for (double above = 0; !candidates.isEmpty() && stays(count, above, total) && probable(candidates.peek(), logits, most);
+                above += weights[count - 1]) {
             take(count++, logits, most);
         }
-        return count;
+        return probable(count);
+    }
+
+    /** Min-p's rule for a token that would be taken next; without top-p's sum to reach, this is where taking ends. */
+    private boolean probable(int token, float[] logits, float most) {
+        return weight(logits[token], most) >= sampling.minP();
+    }
+
+    /** How many of the first {@code count} stay for min-p; the first of them weighs 1. */
+    private int probable(int count) {
+        int staying = count;
+        while (staying > 1 && weights[staying - 1] < sampling.minP()) {
+            staying--;
+        }
+        return staying;
     }
 
     private void take(int at, float[] logits, float most) {

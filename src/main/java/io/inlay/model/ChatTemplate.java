@@ -62,6 +62,8 @@ public final class ChatTemplate {
                         .withParseWhitespaceControlStrictly(true).withKeepNullableLoopValues(true).build())
                 .build());
         jinjava.getGlobalContext().registerFilter(PythonText.TRIM);
+        jinjava.getGlobalContext().registerFilter(new ToJson());
+        jinjava.getGlobalContext().registerExpTest(PythonText.ITERABLE);
         for (String function : FUNCTIONS) {
             jinjava.getGlobalContext().registerFunction(new ELFunctionDefinition("", function, ChatTemplate.class,
                     function.equals("raise_exception") ? "refuse" : "now", String.class));
@@ -110,9 +112,29 @@ public final class ChatTemplate {
      * @throws Problem {@code INVALID_REQUEST} when the template refuses the conversation or cannot be rendered
      */
     public String render(List<ChatMessage> messages, boolean addGenerationPrompt) {
+        return render(messages.stream().map(each -> Map.<String, Object>of("role", each.role(), "content", each.content())).toList(),
+                List.of(), addGenerationPrompt);
+    }
+
+    /** Whether the template's source has this text: how it writes tool calls tells how the model does. */
+    public boolean mentions(String text) {
+        return source.contains(text);
+    }
+
+    /**
+     * A conversation in which tools may be called.
+     *
+     * @param messages as transformers passes them: role and content, {@code tool_calls} with arguments as objects, {@code tool_call_id}
+     * @param tools as in OpenAI's requests; without any, the template is not told of tools
+     * @throws Problem as above
+     */
+    public String render(List<Map<String, Object>> messages, List<Map<String, Object>> tools, boolean addGenerationPrompt) {
         Map<String, Object> bindings = new HashMap<>(tokens);
         FUNCTIONS.forEach(function -> bindings.put(function, function)); // "is defined" asks for variables, which functions are not
-        bindings.put("messages", messages.stream().map(each -> Map.of("role", each.role(), "content", each.content())).toList());
+        bindings.put("messages", messages);
+        if (!tools.isEmpty()) {
+            bindings.put("tools", tools);
+        }
         bindings.put("add_generation_prompt", addGenerationPrompt);
         RenderResult result = jinjava.renderForResult(source, bindings);
         for (TemplateError error : result.getErrors()) {

@@ -7,12 +7,14 @@ import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.hubspot.jinjava.el.JinjavaInterpreterResolver;
 import com.hubspot.jinjava.interpret.JinjavaInterpreter;
+import com.hubspot.jinjava.lib.exptest.ExpTest;
 import com.hubspot.jinjava.lib.filter.Filter;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import jinjava.javax.el.CompositeELResolver;
 import jinjava.javax.el.ELContext;
 import jinjava.javax.el.ELResolver;
@@ -53,6 +55,20 @@ final class PythonText extends CompositeELResolver {
         @Override
         public Object filter(Object text, JinjavaInterpreter interpreter, String... characters) {
             return text instanceof String string ? strip(string, characters, true, true) : text;
+        }
+    };
+
+    /** The test {@code is iterable}, which texts pass too. */
+    static final ExpTest ITERABLE = new ExpTest() {
+
+        @Override
+        public String getName() {
+            return "iterable";
+        }
+
+        @Override
+        public boolean evaluate(Object value, JinjavaInterpreter interpreter, Object... arguments) {
+            return value instanceof CharSequence || value instanceof Iterable<?> || value instanceof Map<?, ?>;
         }
     };
 

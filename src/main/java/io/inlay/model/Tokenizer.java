@@ -20,8 +20,10 @@ public final class Tokenizer implements AutoCloseable {
     private final OptionalInt bos;
     private final Set<Integer> eos;
     private final int vocabularySize;
+    private final Path folder;
 
-    private Tokenizer(HuggingFaceTokenizer tokenizer, OptionalInt bos, Set<Integer> eos, int vocabularySize) {
+    private Tokenizer(Path folder, HuggingFaceTokenizer tokenizer, OptionalInt bos, Set<Integer> eos, int vocabularySize) {
+        this.folder = folder;
         this.tokenizer = tokenizer;
         this.bos = bos;
         this.eos = Set.copyOf(eos);
@@ -55,7 +57,7 @@ public final class Tokenizer implements AutoCloseable {
         if (bos.isEmpty()) {
             bos = id(added, tokenText(names.path("bos_token")));
         }
-        return new Tokenizer(library, bos, eos, config.vocabularySize());
+        return new Tokenizer(folder, library, bos, eos, config.vocabularySize());
     }
 
     /** tokenizer_config.json, or an empty node when there is none. */
@@ -107,6 +109,16 @@ public final class Tokenizer implements AutoCloseable {
             wide[i] = ids[i];
         }
         return ids.length == 0 ? "" : tokenizer.decode(wide, true);
+    }
+
+    /** The text of one id as it stands, special tokens too; with the replacement character for bytes that are no whole character. */
+    public String text(int id) {
+        return tokenizer.decode(new long[] {id}, false);
+    }
+
+    /** The bytes that each token adds to a text. Reads the vocabulary anew; keep the result. */
+    public TokenBytes bytes() {
+        return TokenBytes.read(folder, this);
     }
 
     /** For text that grows id by id. */
