@@ -6,7 +6,8 @@
  *
  * Shapes: q, out, gradOut, gradQ [N, Q, D]; k, v, gradK, gradV [N, G, D]; starts int32 [S + 1]: sequence s has rows starts[s] to
  * starts[s + 1]; logSumExp fp32 [Q, N] or null.
- * Reference: io.inlay.kernels.ScalarKernels.causalAttention, causalAttentionBackward
+ * Paged: one sequence, whose keys and values lie in pages, and of whose positions the last n ask.
+ * Reference: io.inlay.kernels.ScalarKernels.causalAttention, causalAttentionBackward, Kernels.pagedCausalAttention
  *
  * An item is a sequence and a group: its keys and values are widened to fp32 once, for all heads of the group. Queries go in blocks; what
  * of a block's rows by keys is made stays in the second-level cache. All products are one small GEMM, `multiply`, whose inner loop has 4
@@ -27,9 +28,11 @@ struct shape {
     int type;
 };
 
-struct tensor { void *base; long row, head; };  /* strides of token and head */
+/* Strides of token and head; or pages, in which [G, PAGE, D] begin at an offset. */
+struct tensor { void *base; long row, head; const uint64_t *pages; long offset; };
 
-struct attention { struct shape s; struct tensor q, k, v, out; float *sums; };
+/* The queries are the last of a sequence's positions: `lead` come before them, of one sequence only. */
+struct attention { struct shape s; struct tensor q, k, v, out; float *sums; long lead; };
 
 struct backward { struct shape s; struct tensor q, k, v, out, grad, grad_q, grad_k, grad_v; const float *sums; };
 
@@ -69,11 +72,16 @@ static void multiply(const float *a, long a_row, long a_step, const float *b, lo
     }
 }
 
+INLINE const void *row_at(const struct tensor *t, long row, long head, long d, int type) {
+    if (!t->pages) return at(t->base, row * t->row + head * t->head, type);
+    return at((char *) (uintptr_t) t->pages[row / PAGE] + t->offset, (head * PAGE + row % PAGE) * d, type);
+}
+
 /* Rows [first, first + rows) of one head as fp32 [filled, width], filled up with 0. */
 static void rows_of(struct tensor t, long head, long first, long rows, long filled, long d, long width, float *to, int type) {
     memset(to, 0, filled * width * sizeof *to);
     for (long i = 0; i < rows; i++) {
-        const void *from = at(t.base, (first + i) * t.row + head * t.head, type);
+        const void *from = row_at(&t, first + i, head, d, type);
         float *row = to + i * width;
         FOR_VECTORS(d, { store_some(row, v, FP32, LOAD(from, type), count); });
     }
@@ -117,9 +125,10 @@ static void forward_item(const struct attention *a, long number) {
     rows_of(a->v, it.group, it.first, it.length, it.keys, d, it.width, v, s->type);
     transpose(k, it.width, it.length, d, kt, it.keys);
     for (long head = it.group * members; head < (it.group + 1) * members; head++) {
-        for (long from = 0; from < it.length; from += QUERIES) {
+        for (long from = a->lead; from < it.length; from += QUERIES) {
             const long rows = MIN(QUERIES, it.length - from), filled = up(rows, 4), keys = seen(&it, from + rows);
-            rows_of(a->q, head, it.first + from, rows, filled, d, it.width, q, s->type);
+            const long token = it.first + from - a->lead;
+            rows_of(a->q, head, token, rows, filled, d, it.width, q, s->type);
             multiply(q, it.width, 1, kt, it.keys, p, it.keys, filled, keys, d, 0);
             float inverse[QUERIES];
             for (long i = 0; i < rows; i++) {
@@ -140,14 +149,14 @@ static void forward_item(const struct attention *a, long number) {
                 for (long j = up(own, LANES); j < keys; j += LANES) store(row, j, FP32, splat(0));
                 const float sum = sum_lanes(sums);
                 inverse[i] = 1 / sum;
-                if (a->sums) a->sums[head * s->n + it.first + from + i] = top + logf(sum);
+                if (a->sums) a->sums[head * s->n + token + i] = top + logf(sum);
             }
             for (long i = rows; i < filled; i++) memset(p + i * it.keys, 0, keys * sizeof *p);
             multiply(p, it.keys, 1, v, it.width, mix, it.width, filled, it.width, keys, 0);
             for (long i = 0; i < rows; i++) {
                 for (long c = 0; c < it.width; c += LANES) store(mix + i * it.width, c, FP32, load(mix + i * it.width, c, FP32) * inverse[i]);
             }
-            write_rows(mix, it.width, a->out, head, it.first + from, rows, d, s->type);
+            write_rows(mix, it.width, a->out, head, token, rows, d, s->type);
         }
     }
 }
@@ -220,16 +229,25 @@ static void backward_items(const void *arguments, long begin, long end) {
 EXPORT void inlay_causal_attention(const void *q, long q_row, long q_head, const void *k, long k_row, long k_head, const void *v, long v_row,
         long v_head, const int32_t *starts, long sequences, float scale, void *out, long out_row, long out_head, float *sums, long n,
         long heads, long groups, long d, int type) {
-    struct attention a = {{starts, sequences, n, heads, groups, d, scale, type}, {(void *) q, q_row, q_head}, {(void *) k, k_row, k_head},
-        {(void *) v, v_row, v_head}, {out, out_row, out_head}, sums};
+    struct attention a = {{starts, sequences, n, heads, groups, d, scale, type}, {(void *) q, q_row, q_head, NULL, 0},
+        {(void *) k, k_row, k_head, NULL, 0}, {(void *) v, v_row, v_head, NULL, 0}, {out, out_row, out_head, NULL, 0}, sums, 0};
     inlay_parallel(forward_items, &a, sequences * groups, 1);
+}
+
+/* The last n of a sequence's `length` positions over all of them, whose keys and values lie in pages. */
+EXPORT void inlay_paged_causal_attention(const void *q, long q_row, long q_head, const uint64_t *pages, long key_offset, long value_offset,
+        long length, float scale, void *out, long out_row, long out_head, long n, long heads, long groups, long d, int type) {
+    const int32_t starts[2] = {0, (int32_t) length};
+    struct attention a = {{starts, 1, n, heads, groups, d, scale, type}, {(void *) q, q_row, q_head, NULL, 0}, {NULL, 0, 0, pages, key_offset},
+        {NULL, 0, 0, pages, value_offset}, {out, out_row, out_head, NULL, 0}, NULL, length - n};
+    inlay_parallel(forward_items, &a, groups, 1);
 }
 
 /* The strides come as a table, [row, head] of q, k, v, out, gradOut, gradQ, gradK, gradV. */
 EXPORT void inlay_causal_attention_backward(const void *grad, const void *q, const void *k, const void *v, const void *out,
         const float *sums, const int32_t *starts, long sequences, float scale, void *grad_q, void *grad_k, void *grad_v,
         const int64_t *strides, long n, long heads, long groups, long d, int type) {
-#define TENSOR(base, i) {(void *) (base), strides[2 * (i)], strides[2 * (i) + 1]}
+#define TENSOR(base, i) {(void *) (base), strides[2 * (i)], strides[2 * (i) + 1], NULL, 0}
     struct backward a = {{starts, sequences, n, heads, groups, d, scale, type}, TENSOR(q, 0), TENSOR(k, 1), TENSOR(v, 2), TENSOR(out, 3),
         TENSOR(grad, 4), TENSOR(grad_q, 5), TENSOR(grad_k, 6), TENSOR(grad_v, 7), sums};
 #undef TENSOR

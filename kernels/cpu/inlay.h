@@ -25,6 +25,8 @@
 
 enum { FP32 = 0, BF16 = 1 };  /* element types as Java passes them */
 
+enum { PAGE = 16 };  /* positions in a page of keys and values; io.inlay.kernels.KvPages.PAGE */
+
 INLINE long bytes_of(int type) { return type == BF16 ? 2 : 4; }
 
 INLINE void *at(const void *base, long element, int type) { return (char *) base + element * bytes_of(type); }

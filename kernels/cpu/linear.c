@@ -2,7 +2,7 @@
  * y[m, o] = sum_k x[m, k] w[o, k] for few rows m, reading each weight from memory once.
  *
  * Shapes: x [M, K], w [O, K] of x's type (bf16 or fp32), y [M, O] bf16 or fp32. tiles: null, or [O / edge, K / edge] addresses of
- * contiguous [edge, edge] squares that stand in for w's, 0 for w's own.
+ * contiguous [edge, edge] squares that stand in for w's, 0 for w's own. Mixed: a table and an edge, or null, for each row of x.
  * Reference: io.inlay.kernels.ScalarKernels.linear
  *
  * Order of summation: lane l of one vector of fp32 sums takes the elements (bf16: pairs of elements) l, l + LANES, l + 2 LANES, ... of k in
@@ -23,6 +23,10 @@ struct linear {
     const uint64_t *tiles;
     long edge;
     int type, y_type;
+    /* Mixed: edge is the greatest common divisor of all edges, masks [O / edge, K / edge] have bit m where row m has a tile. */
+    const uint64_t *const *tables;
+    const int64_t *edges;
+    const uint32_t *masks;
 };
 
 enum { MOST_INPUTS = 8, MOST_ROWS = 8, STREAM_AHEAD = 8192 };
@@ -187,9 +191,136 @@ static void linear(const void *arguments, long begin, long end) {
     else range(a, begin, end);
 }
 
+/* ---- mixed: rows of x with tile tables of their own ---- */
+
+INLINE const char *weights_of_row(const struct linear *a, long m, long o, long k) {
+    const long edge = a->edges[m];
+    const uint64_t *tiles = a->tables[m];
+    const uint64_t tile = tiles ? tiles[o / edge * (a->k / edge) + k / edge] : 0;
+    return tile ? (const char *) (uintptr_t) tile + (o % edge * edge + k % edge) * bytes_of(a->type) : at(a->w, o * a->w_stride + k, a->type);
+}
+
+typedef vfloat Sums[MOST_ROWS][MOST_INPUTS];
+
+/* `bytes` of ROWS rows that lie `pitch` apart against all COUNT inputs. */
+INLINE void shared(Sums sums, const char *w, const long pitch, const long bytes, const char *x, const int type, const int ROWS,
+        const int COUNT) {
+    for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
+        vuint ws[MOST_ROWS];
+        UNROLL for (int r = 0; r < ROWS; r++) {
+            ws[r] = raw(w + r * pitch + byte);
+            __builtin_prefetch(w + (ROWS + r) * pitch + byte);
+        }
+        UNROLL for (int c = 0; c < COUNT; c++) {
+            const vuint xs = raw(x + c * sizeof(vuint));
+            UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] = multiply_add(sums[r][c], ws[r], xs, type);
+        }
+        x += COUNT * sizeof(vuint);
+    }
+}
+
+/*
+ * As `block`, for inputs [m, m + COUNT). Where some of them have tiles, the base is multiplied with all, and those that have are taken
+ * back to before and multiplied with their own: the base's weights are read once, whoever shares them.
+ */
+INLINE void mixed_block(const struct linear *a, const int type, const int ROWS, const int COUNT, long o, long m, const char *packed,
+        void *y) {
+    const long width = bytes_of(type), bytes = a->edge * width, pitch = a->w_stride * width;
+    const uint32_t *masks = a->masks + o / a->edge * (a->k / a->edge), all = (1u << COUNT) - 1;
+    Sums sums;
+    UNROLL for (int r = 0; r < ROWS; r++) {
+        UNROLL for (int c = 0; c < COUNT; c++) sums[r][c] = splat(0);
+    }
+    for (long start = 0; start < a->k; start += a->edge, packed += bytes * COUNT) {
+        const uint32_t own = *masks++ >> m & all;
+        const char *base = at(a->w, o * a->w_stride + start, type);
+        if (!own) {
+            shared(sums, base, pitch, bytes, packed, type, ROWS, COUNT);
+            continue;
+        }
+        Sums before;
+        UNROLL for (int r = 0; r < ROWS; r++) {
+            UNROLL for (int c = 0; c < COUNT; c++) before[r][c] = sums[r][c];
+        }
+        if (own != all) shared(sums, base, pitch, bytes, packed, type, ROWS, COUNT);
+        UNROLL for (int c = 0; c < COUNT; c++) {
+            if (!(own >> c & 1)) continue;
+            const char *w = weights_of_row(a, m + c, o, start), *x = packed + c * sizeof(vuint);
+            const long apart = a->edges[m + c] * width;
+            vfloat one[MOST_ROWS];
+            UNROLL for (int r = 0; r < ROWS; r++) one[r] = before[r][c];
+            for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
+                const vuint xs = raw(x + byte * COUNT);
+                UNROLL for (int r = 0; r < ROWS; r++) {
+                    one[r] = multiply_add(one[r], raw(w + r * apart + byte), xs, type);
+                    __builtin_prefetch(w + (ROWS + r) * apart + byte);
+                }
+            }
+            UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] = one[r];
+        }
+    }
+    UNROLL for (int r = 0; r < ROWS; r++) {
+        UNROLL for (int c = 0; c < COUNT; c++) put(y, c * a->y_stride + o + r, a->y_type, sum_lanes(sums[r][c]));
+    }
+}
+
+INLINE void mixed_group(const struct linear *a, const int type, const int ROWS, long o) {
+    const long steps = a->k / step_of(type);
+    for (long m = 0; m < a->m; m += MOST_INPUTS) {
+        const char *packed = (const char *) a->packed + m * steps * sizeof(vuint);
+        void *y = at(a->y, m * a->y_stride, a->y_type);
+#define CASE(COUNT) case COUNT: mixed_block(a, type, ROWS, COUNT, o, m, packed, y); break
+        switch (MIN(MOST_INPUTS, a->m - m)) {
+            CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
+        }
+#undef CASE
+    }
+}
+
+/* Outputs that go together lie in one row of tiles. */
+INLINE void mixed_outputs(const struct linear *a, const int type, long begin, long end) {
+    for (long o = begin; o < end;) {
+        const long stop = MIN(end, (o / a->edge + 1) * a->edge);
+        for (; o + 3 <= stop; o += 3) mixed_group(a, type, 3, o);
+        for (; o < stop; o++) mixed_group(a, type, 1, o);
+    }
+}
+
+static void mixed(const void *arguments, long begin, long end) {
+    mixed_outputs(arguments, BF16, begin, end);
+}
+
+static void mark(const struct linear *a, uint32_t *masks) {
+    const long across = a->k / a->edge;
+    memset(masks, 0, a->o / a->edge * across * sizeof *masks);
+    for (long m = 0; m < a->m; m++) {
+        const long edge = a->edges[m], times = edge / a->edge, wide = a->k / edge;
+        for (long i = 0; a->tables[m] && i < a->o / edge * wide; i++) {
+            if (!a->tables[m][i]) continue;
+            uint32_t *corner = masks + i / wide * times * across + i % wide * times;
+            for (long r = 0; r < times; r++) {
+                for (long c = 0; c < times; c++) corner[r * across + c] |= 1u << m;
+            }
+        }
+    }
+}
+
+/* bf16 only. At most 32 inputs; edge divides o, k and every edge, and a vector step divides it. */
+EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *const *tables,
+        const int64_t *edges, long edge, void *y, long y_stride, long m, long o, long k, int y_type) {
+    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, NULL, edge, BF16, y_type, tables, edges, NULL};
+    const long packed = m * (k / step_of(BF16)) * sizeof(vuint);
+    char *memory = scratch(packed + o / edge * (k / edge) * sizeof(uint32_t));
+    pack(&a, memory);
+    mark(&a, (uint32_t *) (memory + packed));
+    a.packed = memory;
+    a.masks = (const uint32_t *) (memory + packed);
+    inlay_parallel(mixed, &a, o, grain_of(k * bytes_of(BF16)));
+}
+
 EXPORT void inlay_linear(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *tiles, long edge, void *y,
         long y_stride, long m, long o, long k, int type, int y_type) {
-    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, tiles, edge, type, y_type};
+    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, tiles, edge, type, y_type, NULL, NULL, NULL};
     if (m > 1 || k % step_of(type)) {
         const long step = step_of(type);
         char *packed = scratch(m * ((k + step - 1) / step) * sizeof(vuint));

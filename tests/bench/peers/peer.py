@@ -2,7 +2,8 @@
 
     peer.py MODE CHECKPOINT BATCHES [TRAINED]
 
-MODE is full (plain PyTorch full fine-tuning), lora or dora (PEFT, about TRAINED parameters on q, k and v), decode or prefill (transformers).
+MODE is full (plain PyTorch full fine-tuning), lora or dora (PEFT, about TRAINED parameters on q, k and v), decode or prefill (transformers),
+or mixed (16 streams through 16 LoRA adapters of about TRAINED parameters each, PEFT).
 Weights and activations are bf16, attention is PyTorch's scaled dot product. Lines on standard input: `run` does a segment and answers
 {"seconds": ..., "tokens": ...}; `peak` answers {"bytes": ...}, the process's peak resident memory; `quit` ends.
 Training counts useful tokens: prompt and answer, padding not counted, though it is computed here.
@@ -84,6 +85,29 @@ def decoder(model, tokens):
     return segment
 
 
+def mixed(model, trained, rows, tokens):
+    """A batch of `rows` streams, each through a LoRA adapter of its own, as PEFT mixes adapters in one batch."""
+    model = lora(model, trained, False)
+    names = ["default"]
+    for row in range(1, rows):
+        names.append(f"tenant{row}")
+        model.add_adapter(names[-1], model.peft_config["default"])
+    model.eval()
+    prompt = torch.randint(5, 1000, (rows, 32))
+
+    def segment():
+        cache = DynamicCache()
+        out = model(input_ids=prompt, past_key_values=cache, use_cache=True, logits_to_keep=1, adapter_names=names)
+        next_id = out.logits[:, -1].argmax(-1, keepdim=True)
+        start = time.perf_counter()
+        for _ in range(tokens):
+            out = model(input_ids=next_id, past_key_values=cache, use_cache=True, logits_to_keep=1, adapter_names=names)
+            next_id = out.logits[:, -1].argmax(-1, keepdim=True)
+        return rows * tokens, time.perf_counter() - start
+
+    return segment
+
+
 def prefiller(model, length, repeats):
     prompt = (torch.arange(length) % 1000 + 5).unsqueeze(0)
 
@@ -110,7 +134,10 @@ def main():
         torch.set_grad_enabled(False)
         model.eval()
         parameters = []
-        segment = decoder(model, 64) if mode == "decode" else prefiller(model, 512, 2)
+        if mode == "mixed":
+            segment = mixed(model, int(sys.argv[4]), 16, 16)
+        else:
+            segment = decoder(model, 64) if mode == "decode" else prefiller(model, 512, 2)
     trained = sum(parameter.numel() for parameter in parameters)
     print(json.dumps({"ready": mode, "trained": trained, "torch": torch.__version__}), flush=True)
     for line in sys.stdin:

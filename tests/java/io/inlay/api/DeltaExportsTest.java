@@ -10,14 +10,23 @@ import io.quarkus.test.common.QuarkusTestResource;
 import io.quarkus.test.junit.QuarkusTest;
 import io.restassured.response.Response;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
+import org.eclipse.microprofile.config.inject.ConfigProperty;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 @QuarkusTest
 @QuarkusTestResource(TestServer.class)
 class DeltaExportsTest {
+
+    @ConfigProperty(name = "inlay.store")
+    Path store;
 
     @BeforeEach
     void ready() {
@@ -62,6 +71,33 @@ class DeltaExportsTest {
         byte[] merged = export("small:settled", "merged").asByteArray();
         assertThat(new String(merged, 0, 11, StandardCharsets.US_ASCII)).isEqualTo("config.json");
         assertThat(merged.length % 512).isZero();
+    }
+
+    @Test
+    void its_own_file_and_the_layer_of_an_artifact_are_the_stored_bytes_with_the_digest_of_the_version() throws Exception {
+        publish("raw");
+        byte[] file = export("small:raw@1", "delta").asByteArray();
+        assertThat(alice().get("/v1/deltas/small:raw@1/content").asByteArray()).isEqualTo(file);
+        assertThat(Files.readAllBytes(store.resolve("alice/small/raw/1.safetensors"))).isEqualTo(file);
+        String digest = "sha256:" + HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(file));
+        assertThat(alice().get("/v1/deltas/small:raw@1").jsonPath().getString("delta.file_digest")).isEqualTo(digest);
+        String image = new String(export("small:raw@1", "oci").asByteArray(), StandardCharsets.ISO_8859_1);
+        assertThat(image).contains(new String(file, StandardCharsets.ISO_8859_1))
+                .contains("blobs/sha256/" + digest.substring("sha256:".length()) + "\0");
+    }
+
+    @Test
+    void a_file_that_is_damaged_in_the_store_is_not_exported() throws Exception {
+        publish("rotten");
+        Path file = store.resolve("alice/small/rotten/1.safetensors");
+        byte[] bytes = Files.readAllBytes(file);
+        bytes[bytes.length - 9] ^= 4;
+        Files.write(file, bytes);
+        for (String format : List.of("delta", "oci", "dense", "merged")) {
+            Response refused = export("small:rotten@1", format);
+            assertThat(refused.statusCode()).as(format).isEqualTo(500);
+            assertThat(Api.error(refused, "code")).as(format).isEqualTo("corrupt_delta");
+        }
     }
 
     @Test

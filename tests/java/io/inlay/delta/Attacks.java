@@ -4,6 +4,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -46,7 +47,7 @@ final class Attacks {
     static byte[] image() {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try {
-            OciLayout.write(encoded(), "base:task@1", out);
+            OciLayout.write(encoded().manifest(), MemorySegment.ofArray(delta()), "base:task@1", out);
         } catch (IOException impossible) {
             throw new UncheckedIOException(impossible);
         }

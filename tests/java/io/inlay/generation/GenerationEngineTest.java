@@ -10,6 +10,8 @@ import io.inlay.generation.GenerationEvent.Finished;
 import io.inlay.generation.GenerationEvent.Text;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.model.Golden;
+import io.inlay.model.KvCache;
+import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.WeightOverlay;
@@ -383,8 +385,8 @@ class GenerationEngineTest {
         });
         engine.submit(request(prompt(), GREEDY, 60), transcript);
         second.await();
-        // 12 + 60 positions, rounded up to 128, in 3 layers of 2 heads of 16 fp32 keys and as many values.
-        assertThat(engine.figures()).isEqualTo(new GenerationEngine.Figures(1, 0, 128L * 3 * 2 * 16 * 4 * 2, 1));
+        // The prompt's 12 positions lie in one page of 16, of 3 layers of 2 heads of 16 fp32 keys and as many values.
+        assertThat(engine.figures()).isEqualTo(new GenerationEngine.Figures(1, 0, 16L * 3 * 2 * 16 * 4 * 2, 1));
         hold.countDown();
         transcript.finished();
         assertThat(engine.figures()).isEqualTo(new GenerationEngine.Figures(0, 0, 0, 60));
@@ -448,7 +450,7 @@ class GenerationEngineTest {
 
     @Test
     void an_unexpected_failure_of_one_step_leaves_the_others_running() {
-        FailingSequences failing = new FailingSequences(new LlamaSequences(model));
+        FailingForward failing = new FailingForward();
         GenerationEngine engine = keep(new GenerationEngine(model, residency(model), ROOMY, failing));
         int[] marked = {500, 7};
         Transcript healthy = submit(engine, request(prompt(), GREEDY, 20));
@@ -464,45 +466,26 @@ class GenerationEngineTest {
         assertThat(engine.figures().cacheBytes()).isZero();
     }
 
-    /** The model's own sequences, except that a prompt with a marked beginning meets a failure in its third token. */
-    private static final class FailingSequences implements Sequences {
-        private final Sequences real;
+    /** The model's own passes, except that a prompt with a marked beginning meets a failure in its third token. */
+    private static final class FailingForward implements Forward {
+        private final Forward real = Forward.of(model);
         private volatile Throwable failure;
+        private KvCache marked;
 
-        private FailingSequences(Sequences real) {
-            this.real = real;
+        @Override
+        public float[][] step(List<LlamaInference.Row> rows) {
+            for (LlamaInference.Row row : rows) {
+                marked = row.cache().length() == 0 && row.token() == 500 ? row.cache() : marked;
+                if (row.cache() == marked && row.cache().length() == 3) {
+                    throw FailingForward.<RuntimeException>unchecked(failure);
+                }
+            }
+            return real.step(rows);
         }
 
         @Override
-        public Sequence open(int capacity, WeightOverlay overlay) {
-            Sequence sequence = real.open(capacity, overlay);
-            return new Sequence() {
-                private int left = Integer.MAX_VALUE;
-
-                @Override
-                public float[] prefill(int[] tokens) {
-                    left = tokens[0] == 500 ? 2 : left;
-                    return sequence.prefill(tokens);
-                }
-
-                @Override
-                public float[] decode(int token) {
-                    if (--left == 0) {
-                        throw FailingSequences.<RuntimeException>unchecked(failure);
-                    }
-                    return sequence.decode(token);
-                }
-
-                @Override
-                public long bytes() {
-                    return sequence.bytes();
-                }
-
-                @Override
-                public void close() {
-                    sequence.close();
-                }
-            };
+        public void extend(int[] tokens, KvCache cache, WeightOverlay overlay) {
+            real.extend(tokens, cache, overlay);
         }
 
         @SuppressWarnings("unchecked")

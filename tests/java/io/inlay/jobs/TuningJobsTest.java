@@ -61,7 +61,7 @@ class TuningJobsTest {
         source = new JdbcDataSource();
         source.setURL("jdbc:h2:mem:" + UUID.randomUUID() + ";DB_CLOSE_DELAY=-1");
         try (var connection = source.getConnection(); var statement = connection.createStatement()) {
-            for (String migration : List.of("V1__files_and_tuning_jobs.sql", "V2__pausing_jobs.sql")) {
+            for (String migration : List.of("V1__files_and_tuning_jobs.sql", "V2__pausing_jobs.sql", "V21__tenant_erasures.sql")) {
                 statement.execute(Files.readString(Path.of("src/main/resources/db/migration", migration)));
             }
         }

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -17,7 +18,7 @@ import org.junit.jupiter.api.Assumptions;
 import org.postgresql.ds.PGSimpleDataSource;
 
 /** A PostgreSQL of one's own, made with initdb, on a free port of loopback; Debian's package has what it needs. */
-final class PostgresServer implements AutoCloseable {
+public final class PostgresServer implements AutoCloseable {
 
     private final Path binaries;
     private final Path folder;
@@ -36,7 +37,7 @@ final class PostgresServer implements AutoCloseable {
     }
 
     /** Starts one; without the binaries the test is skipped, and fails where it must not be skipped. */
-    static PostgresServer start() throws Exception {
+    public static PostgresServer start() throws Exception {
         Optional<Path> binaries = binaries();
         if (binaries.isEmpty()) {
             String message = "PostgreSQL's initdb is not installed; apt-get install postgresql";
@@ -86,16 +87,26 @@ final class PostgresServer implements AutoCloseable {
     }
 
     /** A database of its own, with every table. */
-    DataSource database(String name) throws Exception {
+    public DataSource database(String name) throws Exception {
+        create(name);
+        return Stores.migrated(source(name));
+    }
+
+    /** An empty database; returns its URL. */
+    public String create(String name) throws SQLException {
         try (var connection = source("postgres").getConnection(); var statement = connection.createStatement()) {
             statement.execute("create database " + name);
         }
-        return Stores.migrated(source(name));
+        return url(name);
+    }
+
+    private String url(String name) {
+        return "jdbc:postgresql://127.0.0.1:" + port + "/" + name;
     }
 
     private DataSource source(String name) {
         PGSimpleDataSource source = new PGSimpleDataSource();
-        source.setUrl("jdbc:postgresql://127.0.0.1:" + port + "/" + name);
+        source.setUrl(url(name));
         source.setUser("inlay");
         return source;
     }

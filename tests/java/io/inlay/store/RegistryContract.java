@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -151,6 +152,29 @@ abstract class RegistryContract {
         assertThatThrownBy(() -> publish(small, "acme", "faq")).isInstanceOf(Problem.class)
                 .extracting(problem -> ((Problem) problem).code()).isEqualTo(Problem.Code.STORAGE_FULL);
         assertThat(small.list("acme")).hasSize(2);
+    }
+
+    @Test
+    void a_tenants_own_quota_goes_before_the_servers_in_every_server_and_only_for_what_it_sets() throws Exception {
+        DeltaRegistry registry = registry(folder, new Quota(0, 2), Duration.ofMinutes(10));
+        long bytes = publish(registry, "acme", "faq").fileBytes();
+        registry.setQuota("acme", new OwnQuota(OptionalLong.empty(), OptionalLong.of(1)));
+        DeltaRegistry other = registry(folder, new Quota(0, 2), Duration.ofMinutes(10));
+        assertThat(other.quota("acme")).isEqualTo(new Quota(0, 1));
+        assertThatThrownBy(() -> publish(other, "acme", "faq")).isInstanceOf(Problem.class).hasMessageContaining("its quota is 1 versions");
+        publish(other, "someone-else", "faq");
+        publish(other, "someone-else", "faq");
+        other.setQuota("acme", new OwnQuota(OptionalLong.of(2 * bytes), OptionalLong.of(0)));
+        publish(registry, "acme", "faq");
+        assertThatThrownBy(() -> publish(registry, "acme", "faq")).hasMessageContaining("its quota is " + 2 * bytes + " bytes");
+        registry.collector(Duration.ZERO).erase("acme");
+        assertThat(registry.quota("acme")).isEqualTo(new Quota(2 * bytes, 0));
+        registry.setQuota("acme", OwnQuota.NONE);
+        assertThat(other.quota("acme")).isEqualTo(new Quota(0, 2));
+        registry.collector(Duration.ZERO).eraseForGood("acme");
+        assertThatThrownBy(() -> registry.setQuota("acme", OwnQuota.NONE)).isInstanceOf(Problem.class)
+                .hasMessage("all of tenant acme was erased for good; it stores nothing more");
+        assertThatThrownBy(() -> new OwnQuota(OptionalLong.of(-1), OptionalLong.empty())).hasMessageContaining("is negative");
     }
 
     @Test

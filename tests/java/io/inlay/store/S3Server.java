@@ -19,12 +19,16 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.s3.S3Client;
 
 /** S3 over a folder: s3proxy on a free port, in a process of its own, since it needs another Guice than Quarkus's tests have. */
-final class S3Server implements AutoCloseable {
+public final class S3Server implements AutoCloseable {
+
+    public static final String IDENTITY = "identity";
+    public static final String CREDENTIAL = "credential";
 
     private final Process process;
     private final S3Client client;
+    private final URI endpoint;
 
-    S3Server(Path folder) throws Exception {
+    public S3Server(Path folder) throws Exception {
         String classPath = Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
                 .filter(entry -> !entry.endsWith("-classes.jar")).collect(Collectors.joining(File.pathSeparator));
         process = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx256m", "-cp", classPath,
@@ -37,14 +41,19 @@ final class S3Server implements AutoCloseable {
         if (line == null) {
             throw new IllegalStateException("s3proxy did not start; its errors are above");
         }
-        client = S3Client.builder().region(Region.US_EAST_1).endpointOverride(URI.create("http://127.0.0.1:" + line.substring(5)))
+        endpoint = URI.create("http://127.0.0.1:" + line.substring(5));
+        client = S3Client.builder().region(Region.US_EAST_1).endpointOverride(endpoint)
                 .forcePathStyle(true)
                 .requestChecksumCalculation(RequestChecksumCalculation.WHEN_REQUIRED).httpClient(UrlConnectionHttpClient.create())
-                .credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create("identity", "credential"))).build();
+                .credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create(IDENTITY, CREDENTIAL))).build();
     }
 
-    S3Client client() {
+    public S3Client client() {
         return client;
+    }
+
+    public URI endpoint() {
+        return endpoint;
     }
 
     @Override
@@ -62,10 +71,10 @@ final class S3Server implements AutoCloseable {
         public static void main(String[] arguments) throws Exception {
             Properties properties = new Properties();
             properties.setProperty("jclouds.filesystem.basedir", arguments[0]);
-            BlobStoreContext context = ContextBuilder.newBuilder("filesystem-nio2").credentials("identity", "credential").overrides(properties)
+            BlobStoreContext context = ContextBuilder.newBuilder("filesystem-nio2").credentials(IDENTITY, CREDENTIAL).overrides(properties)
                     .build(BlobStoreContext.class);
             S3Proxy proxy = S3Proxy.builder().blobStore(context.getBlobStore()).endpoint(URI.create("http://127.0.0.1:0"))
-                    .awsAuthentication(AuthenticationType.AWS_V2_OR_V4, "identity", "credential").build();
+                    .awsAuthentication(AuthenticationType.AWS_V2_OR_V4, IDENTITY, CREDENTIAL).build();
             proxy.start();
             while (!proxy.getState().equals("STARTED")) {
                 Thread.sleep(10);

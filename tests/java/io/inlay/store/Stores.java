@@ -3,6 +3,7 @@ package io.inlay.store;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.UUID;
 import javax.sql.DataSource;
 import org.flywaydb.core.Flyway;
@@ -36,7 +37,9 @@ public final class Stores {
     static DataSource tables(String name) throws Exception {
         JdbcDataSource source = h2("jdbc:h2:mem:" + UUID.nameUUIDFromBytes(name.getBytes()) + ";DB_CLOSE_DELAY=-1");
         try (var connection = source.getConnection(); var statement = connection.createStatement()) {
-            statement.execute(Files.readString(Path.of("src/main/resources/db/migration/V10__delta_registry.sql")));
+            for (String migration : List.of("V10__delta_registry.sql", "V22__delta_erasures.sql", "V23__tenant_quotas.sql")) {
+                statement.execute(Files.readString(Path.of("src/main/resources/db/migration", migration)));
+            }
         }
         return source;
     }

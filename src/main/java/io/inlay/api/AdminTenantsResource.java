@@ -4,6 +4,7 @@ import io.inlay.Problem;
 import io.inlay.access.Role;
 import io.inlay.access.Tenant;
 import io.inlay.access.Tenants;
+import io.inlay.jobs.TenantErasures;
 import io.smallrye.common.annotation.RunOnVirtualThread;
 import jakarta.ws.rs.DELETE;
 import jakarta.ws.rs.GET;
@@ -11,6 +12,7 @@ import jakarta.ws.rs.POST;
 import jakarta.ws.rs.Path;
 import jakarta.ws.rs.PathParam;
 import jakarta.ws.rs.QueryParam;
+import java.util.Optional;
 import org.eclipse.microprofile.openapi.annotations.Operation;
 
 /** The operator's tenants. */
@@ -19,9 +21,16 @@ import org.eclipse.microprofile.openapi.annotations.Operation;
 public class AdminTenantsResource {
 
     private final Tenants tenants;
+    private final TenantErasures erasures;
 
-    AdminTenantsResource(Tenants tenants) {
+    AdminTenantsResource(Tenants tenants, TenantErasures erasures) {
         this.tenants = tenants;
+        this.erasures = erasures;
+    }
+
+    private AdminWire.TenantView view(Tenant tenant) {
+        return AdminWire.TenantView.of(tenant, tenant.status() == Tenant.Status.DELETION_REQUESTED ? erasures.find(tenant.name())
+                : Optional.empty());
     }
 
     @POST
@@ -32,14 +41,14 @@ public class AdminTenantsResource {
         if (body == null || body.name() == null) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "the body has no field 'name'; it is required");
         }
-        return AdminWire.TenantView.of(tenants.create(body.name()));
+        return view(tenants.create(body.name()));
     }
 
     @GET
     @Allowed(Role.ADMIN)
     @Operation(summary = "Every tenant, by name")
     public Wire.ListOf<AdminWire.TenantView> list(@QueryParam("limit") Integer limit, @QueryParam("after") String after) {
-        return Paging.page(tenants.list(), Tenant::name, limit, after, AdminWire.TenantView::of);
+        return Paging.page(tenants.list(), Tenant::name, limit, after, this::view);
     }
 
     @GET
@@ -47,7 +56,7 @@ public class AdminTenantsResource {
     @Allowed(Role.ADMIN)
     @Operation(summary = "One tenant")
     public AdminWire.TenantView get(@PathParam("tenant") String name) {
-        return AdminWire.TenantView.of(tenants.get(name));
+        return view(tenants.get(name));
     }
 
     @POST
@@ -56,7 +65,7 @@ public class AdminTenantsResource {
     @Changes("tenant.suspend")
     @Operation(summary = "Refuses a tenant's keys until it is activated; nothing is lost")
     public AdminWire.TenantView suspend(@PathParam("tenant") String name) {
-        return AdminWire.TenantView.of(tenants.suspend(name));
+        return view(tenants.suspend(name));
     }
 
     @POST
@@ -65,15 +74,18 @@ public class AdminTenantsResource {
     @Changes("tenant.activate")
     @Operation(summary = "Accepts a suspended tenant's keys again")
     public AdminWire.TenantView activate(@PathParam("tenant") String name) {
-        return AdminWire.TenantView.of(tenants.activate(name));
+        return view(tenants.activate(name));
     }
 
     @DELETE
     @Path("/{tenant}")
     @Allowed(Role.ADMIN)
     @Changes("tenant.delete")
-    @Operation(summary = "Revokes a tenant's keys and marks it for deletion, for good; its name is not given again")
+    @Operation(summary = "Revokes a tenant's keys and erases its jobs, files, versions and aliases, for good; its name is not given "
+            + "again. The answer, and that to GET, has the receipt as soon as nothing is left")
     public AdminWire.TenantView delete(@PathParam("tenant") String name) {
-        return AdminWire.TenantView.of(tenants.requestDeletion(name));
+        Tenant deleted = tenants.requestDeletion(name);
+        erasures.begin(deleted.name());
+        return view(deleted);
     }
 }

@@ -48,13 +48,14 @@ class Answers {
     /**
      * Generates all parts at the same time.
      *
+     * @param tenant who asks
      * @param promptTokens of all prompts, each counted once
      */
-    Response answer(ModelCatalog.Resolved resolved, List<Part> parts, AnswerShape shape, int promptTokens, boolean stream,
+    Response answer(String tenant, ModelCatalog.Resolved resolved, List<Part> parts, AnswerShape shape, int promptTokens, boolean stream,
             boolean withUsage) {
         // Holds at most a request's tokens; the engine never waits for a slow reader.
         BlockingQueue<Heard> events = new LinkedBlockingQueue<>();
-        List<Generation> generations = submit(resolved, parts, events);
+        List<Generation> generations = submit(tenant, resolved, parts, events);
         // Not the response's own close handler: it has room for one, and streaming puts another in its place.
         client.addEndHandler(_ -> generations.forEach(Generation::cancel));
         Response.ResponseBuilder response = Response.ok();
@@ -71,12 +72,12 @@ class Answers {
     private record Run(List<Part> parts, AnswerShape shape, int promptTokens, BlockingQueue<Heard> events, List<Generation> generations) {
     }
 
-    private static List<Generation> submit(ModelCatalog.Resolved resolved, List<Part> parts, BlockingQueue<Heard> events) {
+    private static List<Generation> submit(String tenant, ModelCatalog.Resolved resolved, List<Part> parts, BlockingQueue<Heard> events) {
         List<Generation> generations = new ArrayList<>();
         try {
             for (int i = 0; i < parts.size(); i++) {
                 int part = i;
-                generations.add(resolved.engine().submit(parts.get(i).request(), event -> events.add(new Heard(part, event))));
+                generations.add(resolved.engine().submit(tenant, parts.get(i).request(), event -> events.add(new Heard(part, event))));
             }
         } catch (RuntimeException refused) {
             generations.forEach(Generation::cancel);

@@ -70,7 +70,8 @@ public class CompletionsResource {
                         alternatives), new TextAnswer(parts.size(), echo, names, alternatives >= 0)));
             }
         }
-        return answers.answer(resolved, parts, AnswerShape.completion(body.model()), prompts.stream().mapToInt(each -> each.length).sum(),
+        return answers.answer(caller.tenant(), resolved, parts, AnswerShape.completion(body.model()), prompts.stream()
+                .mapToInt(each -> each.length).sum(),
                 AnswerFields.streams(body), AnswerFields.usage(body));
     }
 
@@ -111,7 +112,7 @@ public class CompletionsResource {
                     alternatives),
                     new ChatAnswer(i, names, alternatives >= 0, reader)));
         }
-        return answers.answer(resolved, parts, AnswerShape.chat(body.model()), prompt.length, AnswerFields.streams(body),
+        return answers.answer(caller.tenant(), resolved, parts, AnswerShape.chat(body.model()), prompt.length, AnswerFields.streams(body),
                 AnswerFields.usage(body));
     }
 

@@ -10,7 +10,7 @@ import io.inlay.delta.OciLayout;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.MergedExport;
-import io.inlay.store.DeltaStore;
+import io.inlay.store.DeltaRegistry;
 import io.inlay.store.DeltaVersion;
 import io.inlay.store.FileBytes;
 import io.inlay.store.LoadedDelta;
@@ -39,17 +39,16 @@ import org.eclipse.microprofile.openapi.annotations.Operation;
 @RunOnVirtualThread
 public class DeltaExportsResource {
 
-    private static final String TAR = "application/x-tar";
-    private static final String SAFETENSORS = MediaType.APPLICATION_OCTET_STREAM;
-
     private final ModelCatalog catalog;
-    private final DeltaStore store;
+    private final DeltaRegistry deltas;
+    private final StoredFiles stored;
     private final Caller caller;
     private final ImportLimits limits;
 
-    DeltaExportsResource(ModelCatalog catalog, DeltaStore store, Caller caller, ImportLimits limits) {
+    DeltaExportsResource(ModelCatalog catalog, DeltaRegistry deltas, StoredFiles stored, Caller caller, ImportLimits limits) {
         this.catalog = catalog;
-        this.store = store;
+        this.deltas = deltas;
+        this.stored = stored;
         this.caller = caller;
         this.limits = limits;
     }
@@ -74,56 +73,46 @@ public class DeltaExportsResource {
         }
         DeltaVersion version = catalog.resolve(caller.tenant(), model).delta().orElseThrow(() -> new Problem(Problem.Code.INVALID_REQUEST,
                 "'" + model + "' is a base; export a fine-tune, base:task or base:task@version"));
+        return switch (format) {
+            case "delta" -> stored.file(version);
+            case "oci" -> stored.image(version);
+            default -> decoded(version, format.equals("merged"));
+        };
+    }
+
+    private Response decoded(DeltaVersion version, boolean merged) {
         LlamaModel base = catalog.base(version.base());
         Arena arena = Arena.ofShared();
         try {
-            LoadedDelta loaded = store.load(version, base.fingerprint(), base, arena);
-            String name = version.base() + "-" + version.task() + "-" + version.number();
-            return switch (format) {
-                case "delta" -> {
-                    DeltaFile.Encoded encoded = encoded(loaded, base);
-                    yield answer(arena, name + ".safetensors", SAFETENSORS, encoded.bytes(), out -> {
-                        for (byte[] part : encoded.parts()) {
-                            out.write(part);
-                        }
-                    });
-                }
-                case "dense" -> answer(arena, name + ".dense.safetensors", SAFETENSORS,
-                        DenseExport.bytes(version.manifest(), loaded.blocks(), loaded.tensors()),
-                        out -> DenseExport.write(version.manifest(), loaded.blocks(), loaded.tensors(), out));
-                case "merged" -> answer(arena, name + ".tar", TAR, -1,
-                        new MergedExport(base, loaded.blocks(), loaded.tensors(), MergedExport.SHARD_BYTES)::write);
-                default -> {
-                    DeltaFile.Encoded encoded = encoded(loaded, base);
-                    yield answer(arena, name + ".oci.tar", TAR, -1, out -> OciLayout.write(encoded, version.model(), out));
-                }
-            };
+            LoadedDelta loaded = deltas.load(version, base.fingerprint(), base, arena);
+            if (merged) {
+                return answer(arena, StoredFiles.disposition(version, ".tar"), StoredFiles.TAR,
+                        new MergedExport(base, loaded.blocks(), loaded.tensors(), MergedExport.SHARD_BYTES)::write).build();
+            }
+            return answer(arena, StoredFiles.disposition(version, ".dense.safetensors"), MediaType.APPLICATION_OCTET_STREAM,
+                    out -> DenseExport.write(version.manifest(), loaded.blocks(), loaded.tensors(), out))
+                    .header("Content-Length", DenseExport.bytes(version.manifest(), loaded.blocks(), loaded.tensors())).build();
         } catch (RuntimeException | Error failure) {
             arena.close();
             throw failure;
         }
     }
 
-    private static DeltaFile.Encoded encoded(LoadedDelta loaded, LlamaModel base) {
-        return DeltaFile.encode(loaded.version().manifest(), loaded.blocks(), loaded.tensors(), base);
-    }
-
     /** Streams; the delta's memory is freed at the end, however it ends. */
-    private static Response answer(Arena arena, String name, String type, long bytes, Export export) {
+    private static Response.ResponseBuilder answer(Arena arena, String disposition, String type, Export export) {
         StreamingOutput body = out -> {
             try (arena) {
                 export.writeTo(out);
             }
         };
-        Response.ResponseBuilder response = Response.ok(body, type).header("Content-Disposition", "attachment; filename=\"" + name + "\"");
-        return (bytes < 0 ? response : response.header("Content-Length", bytes)).build();
+        return Response.ok(body, type).header("Content-Disposition", disposition);
     }
 
     @POST
     @Path("/import")
     @Allowed(Role.OWNER)
     @Changes("delta.import")
-    @Consumes({MediaType.APPLICATION_OCTET_STREAM, TAR})
+    @Consumes({MediaType.APPLICATION_OCTET_STREAM, StoredFiles.TAR})
     @Operation(summary = "A delta's own file, or an OCI artifact of one, as the next version of a task; validated whole before it is stored")
     public Imported importFile(@QueryParam("format") @DefaultValue("delta") String format, @QueryParam("model") String model,
             InputStream body) throws IOException {
@@ -149,7 +138,7 @@ public class DeltaExportsResource {
         DeltaFile.Decoded decoded = DeltaImport.decode(delta, label, base.fingerprint(), base, arena);
         DeltaManifest draft = DeltaManifest.draft(base.name(), base.fingerprint(), task, manifest.edge(), manifest.createdAt(),
                 manifest.job(), manifest.hyperparameters(), manifest.dataDigest(), manifest.metrics(), manifest.code());
-        DeltaVersion version = store.publish(caller.tenant(), base.name(), task, draft, decoded.blocks(), decoded.tensors(), base);
+        DeltaVersion version = deltas.publish(caller.tenant(), base.name(), task, draft, decoded.blocks(), decoded.tensors(), base);
         return new Imported(version.model(), "delta", version.digest(), version.fileBytes(), version.manifest().values());
     }
 

@@ -7,7 +7,6 @@ import io.inlay.delta.DeltaManifest;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaRegistry;
-import io.inlay.store.DeltaVersion;
 import io.smallrye.common.annotation.RunOnVirtualThread;
 import jakarta.ws.rs.Consumes;
 import jakarta.ws.rs.GET;
@@ -17,11 +16,9 @@ import jakarta.ws.rs.PathParam;
 import jakarta.ws.rs.Produces;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
-import jakarta.ws.rs.core.StreamingOutput;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.channels.FileChannel;
 import java.nio.file.StandardOpenOption;
 import org.eclipse.microprofile.openapi.annotations.Operation;
@@ -33,17 +30,18 @@ import org.jboss.resteasy.reactive.multipart.FileUpload;
 @RunOnVirtualThread
 public class DeltaFilesResource {
 
-    private static final int STEP = 1 << 20;
-
     private final DeltaRegistry deltas;
     private final ModelCatalog catalog;
+    private final StoredFiles stored;
     private final DeltaViews views;
     private final Caller caller;
     private final UploadLimits limits;
 
-    DeltaFilesResource(DeltaRegistry deltas, ModelCatalog catalog, DeltaViews views, Caller caller, UploadLimits limits) {
+    DeltaFilesResource(DeltaRegistry deltas, ModelCatalog catalog, StoredFiles stored, DeltaViews views, Caller caller,
+            UploadLimits limits) {
         this.deltas = deltas;
         this.catalog = catalog;
+        this.stored = stored;
         this.views = views;
         this.caller = caller;
         this.limits = limits;
@@ -53,27 +51,9 @@ public class DeltaFilesResource {
     @Path("/{delta}/content")
     @Allowed({Role.OWNER, Role.READER})
     @Produces(MediaType.APPLICATION_OCTET_STREAM)
-    @Operation(summary = "A version's file, as it is stored")
+    @Operation(summary = "A version's file, the very bytes that are stored")
     public Response content(@PathParam("delta") String name) {
-        DeltaVersion version = deltas.resolve(caller.tenant(), name);
-        Arena arena = Arena.ofShared();
-        MemorySegment file;
-        try {
-            file = deltas.openVerified(version, arena);
-        } catch (RuntimeException refused) {
-            arena.close();
-            throw refused;
-        }
-        StreamingOutput output = out -> {
-            try (arena) {
-                for (long at = 0; at < file.byteSize(); at += STEP) {
-                    out.write(file.asSlice(at, Math.min(STEP, file.byteSize() - at)).toArray(ValueLayout.JAVA_BYTE));
-                }
-            }
-        };
-        return Response.ok(output).header("Content-Length", version.fileBytes()).header("Inlay-Delta", version.model())
-                .header("Inlay-Delta-Digest", version.digest()).header("Content-Disposition", "attachment; filename=\"" + version.base() + "-"
-                        + version.task() + "-" + version.number() + ".safetensors\"").build();
+        return stored.file(deltas.resolve(caller.tenant(), name));
     }
 
     @POST

@@ -2,6 +2,7 @@ package io.inlay.api;
 
 import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import com.fasterxml.jackson.annotation.JsonInclude;
+import io.inlay.store.Quota;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -79,7 +80,13 @@ final class DeltaWire {
     record Move(int revision, String kind, Integer from, Integer to, long made_at) {
     }
 
+    /** The quotas are null where nothing bounds the tenant. */
     record Usage(String object, String tenant, long versions, long bytes, Long quota_versions, Long quota_bytes) {
+
+        static Usage of(String tenant, io.inlay.store.Usage usage, Quota quota) {
+            return new Usage("delta.usage", tenant, usage.versions(), usage.bytes(), quota.versions() == 0 ? null : quota.versions(),
+                    quota.bytes() == 0 ? null : quota.bytes());
+        }
     }
 
     record Deleted(String object, List<String> deleted) {

@@ -89,8 +89,7 @@ public class DeltaWorkResource {
     @Operation(summary = "What the caller stores, and how much he may")
     public DeltaWire.Usage usage() {
         Usage usage = deltas.usage(caller.tenant());
-        return new DeltaWire.Usage("delta.usage", caller.tenant(), usage.versions(), usage.bytes(),
-                deltas.quota().versions() == 0 ? null : deltas.quota().versions(), deltas.quota().bytes() == 0 ? null : deltas.quota().bytes());
+        return DeltaWire.Usage.of(caller.tenant(), usage, deltas.quota(caller.tenant()));
     }
 
     @POST

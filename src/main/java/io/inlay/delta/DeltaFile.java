@@ -1,6 +1,8 @@
 package io.inlay.delta;
 
 import io.inlay.Problem;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -26,6 +28,7 @@ public final class DeltaFile {
     /** The largest edge that a file may have; it bounds what a decoder allocates. */
     static final int MAX_EDGE = 1024;
 
+    private static final long PIECE = 1 << 20;
     private static final String BLOCKS = ".blocks";
     private static final String PAYLOAD = ".payload";
     private static final String WHOLE = ".whole";
@@ -151,6 +154,13 @@ public final class DeltaFile {
                     + "; the delta is of another base");
         }
         return whole;
+    }
+
+    /** Writes a file's bytes as they are, a piece at a time; the stream stays open. */
+    public static void write(MemorySegment file, OutputStream out) throws IOException {
+        for (long at = 0; at < file.byteSize(); at += PIECE) {
+            out.write(file.asSlice(at, Math.min(PIECE, file.byteSize() - at)).toArray(ValueLayout.JAVA_BYTE));
+        }
     }
 
     /** The manifest alone; checks the header but reads no payload. */

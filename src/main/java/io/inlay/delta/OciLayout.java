@@ -47,31 +47,29 @@ public final class OciLayout {
     private OciLayout() {
     }
 
-    /** Writes the archive. The delta's bytes are read once before, for their digest; the stream stays open. */
-    public static void write(DeltaFile.Encoded delta, String model, OutputStream out) throws IOException {
-        MessageDigest digest = Digests.sha256();
-        delta.parts().forEach(digest::update);
-        String layer = Digests.text(digest);
-        byte[] manifest = manifest(delta, layer, model);
+    /**
+     * Writes the archive. The delta's bytes are read once before, for their digest; the stream stays open.
+     *
+     * @param file the delta's own, whose manifest {@code delta} is
+     */
+    public static void write(DeltaManifest delta, MemorySegment file, String model, OutputStream out) throws IOException {
+        String layer = Digests.of(file);
+        byte[] manifest = manifest(delta, layer, file.byteSize(), model);
         TarOutput tar = new TarOutput(out);
         tar.file("oci-layout", VERSION);
-        tar.file("index.json", index(manifest, delta.manifest(), model));
+        tar.file("index.json", index(manifest, delta, model));
         tar.file(path(digest(EMPTY_CONFIG)), EMPTY_CONFIG);
         tar.file(path(digest(manifest)), manifest);
-        tar.file(path(layer), delta.bytes(), to -> {
-            for (byte[] part : delta.parts()) {
-                to.write(part);
-            }
-        });
+        tar.file(path(layer), file.byteSize(), to -> DeltaFile.write(file, to));
         tar.end();
     }
 
-    private static byte[] manifest(DeltaFile.Encoded delta, String layer, String model) throws IOException {
+    private static byte[] manifest(DeltaManifest delta, String layer, long bytes, String model) throws IOException {
         ObjectNode manifest = JSON.createObjectNode().put("schemaVersion", 2).put("mediaType", MANIFEST).put("artifactType", ARTIFACT);
         descriptor(manifest.putObject("config"), EMPTY, digest(EMPTY_CONFIG), EMPTY_CONFIG.length).put("data", "e30=");
-        descriptor(manifest.putArray("layers").addObject(), LAYER, layer, delta.bytes()).putObject("annotations")
+        descriptor(manifest.putArray("layers").addObject(), LAYER, layer, bytes).putObject("annotations")
                 .put("org.opencontainers.image.title", "delta.safetensors");
-        annotations(manifest.putObject("annotations"), delta.manifest(), model);
+        annotations(manifest.putObject("annotations"), delta, model);
         return JSON.writeValueAsBytes(manifest);
     }
 

@@ -52,6 +52,7 @@ public final class DeltaResidency implements AutoCloseable {
         private final CompletableFuture<WeightOverlay> loaded = new CompletableFuture<>();
         private Arena arena;
         private int users;
+        private boolean unwanted;
 
         private Resident(Key key, DeltaVersion version, long bytes) {
             this.key = key;
@@ -95,6 +96,7 @@ public final class DeltaResidency implements AutoCloseable {
         this.model = model;
         this.store = store;
         this.budget = budget;
+        store.onErasure(this::evict);
     }
 
     /**
@@ -167,6 +169,7 @@ public final class DeltaResidency implements AutoCloseable {
         } finally {
             synchronized (this) {
                 loading--;
+                freeIfUnwanted(resident);
                 notifyAll();
             }
         }
@@ -261,10 +264,23 @@ public final class DeltaResidency implements AutoCloseable {
 
     private synchronized void release(Resident resident) {
         resident.users--;
-        if (closed && resident.idle()) {
+        freeIfUnwanted(resident);
+        notifyAll();
+    }
+
+    /** Frees all of a tenant that nobody uses; what is in use goes with its last lease. */
+    private synchronized void evict(String tenant) {
+        residents.values().stream().filter(each -> each.key.tenant().equals(tenant)).toList().forEach(each -> {
+            each.unwanted = true;
+            freeIfUnwanted(each);
+        });
+        notifyAll();
+    }
+
+    private void freeIfUnwanted(Resident resident) {
+        if ((closed || resident.unwanted) && resident.idle()) {
             free(resident);
         }
-        notifyAll();
     }
 
     private void free(Resident resident) {

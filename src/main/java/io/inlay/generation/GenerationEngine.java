@@ -1,46 +1,73 @@
 package io.inlay.generation;
 
 import io.inlay.Problem;
+import io.inlay.kernels.KvPages;
+import io.inlay.model.KvPool;
+import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
+import io.inlay.store.DeltaVersion;
+import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Queue;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Runs the generations of one model on one thread, which gives each its turn: at most one prompt is taken in, then each generation under
- * way makes one token. All share the base; each brings its own delta. This is the seam for batching: a turn sees all that could go into
- * one pass.
+ * Runs the generations of one model on one thread, in turns: the next piece of one prompt is taken in, then each generation under way makes
+ * one token, all of them in one pass over the base, each through its own delta. An answer's bits do not depend on what it shared its turns
+ * with, on how its prompt was cut, or on whether its prompt's beginning was there already.
  *
- * <p>Of the requests beyond {@link Limits#concurrent} none holds memory: a delta is asked for when its request's turn has come.
+ * <p>Keys and values lie in pages of a fixed budget. When it is used up, the generation that began last is put aside, into a file, and goes
+ * on when there is room. Of the requests beyond {@link Limits#concurrent} none holds memory; the next to begin is of the tenant who was
+ * served least. A delta is asked for when its request's turn has come.
  */
 public final class GenerationEngine implements AutoCloseable {
 
+    private static final Logger LOG = LoggerFactory.getLogger(GenerationEngine.class);
+
+    /** Of a prompt, the positions that are taken in a turn while others wait for their next token; alone, {@link LlamaInference#CHUNK}. */
+    private static final int SHARED_CHUNK = 128;
+
+    /** What a drawn token counts against one of a prompt, for fairness. */
+    private static final double DRAWN_WEIGHT = 2;
+
     private final LlamaModel model;
-    private final Sequences sequences;
+    private final Forward forward;
+    private final KvMemory memory;
     private final DeltaResidency residency;
     private final Limits limits;
     private final Thread thread;
-    private final Queue<RunningGeneration> waiting = new ArrayDeque<>();
+    private final FairQueue<RunningGeneration> waiting = new FairQueue<>();
     /** Touched by the engine's thread only. */
     private final List<RunningGeneration> active = new ArrayList<>();
+    private final int positions;
     private int underWay;
     private boolean news;
     private boolean draining;
     private boolean closing;
     private long tokens;
     private volatile long cacheBytes;
+    private volatile Memory memoryFigures = new Memory(0, 0, 0, 0, 0, 0);
+    private long putAside;
 
     /**
      * @param concurrent generations that take turns
      * @param queued further ones that wait; more are refused with {@code OVERLOADED}
+     * @param cacheBytes for keys and values
+     * @param swapFolder where keys and values lie of generations that were put aside
      */
-    public record Limits(int concurrent, int queued) {
+    public record Limits(int concurrent, int queued, long cacheBytes, Path swapFolder) {
+
+        /** With a gibibyte for keys and values, and the system's folder for temporary files. */
+        public Limits(int concurrent, int queued) {
+            this(concurrent, queued, 1L << 30, Path.of(System.getProperty("java.io.tmpdir")));
+        }
 
         public Limits {
-            if (concurrent < 1 || queued < 0) {
+            if (concurrent < 1 || queued < 0 || cacheBytes < 1) {
                 throw new IllegalArgumentException(concurrent + " concurrent and " + queued + " queued generations make no engine");
             }
         }
@@ -57,14 +84,28 @@ public final class GenerationEngine implements AutoCloseable {
     public record Figures(int underWay, int waiting, long cacheBytes, long tokens) {
     }
 
-    /** Closes neither model nor residency. */
-    public GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits) {
-        this(model, residency, limits, new LlamaSequences(model));
+    /**
+     * The memory for keys and values, as it stood after the last turn.
+     *
+     * @param pages that there are at most
+     * @param used by generations under way or kept of prompts
+     * @param kept of prompts
+     * @param hits pages of prompts that were there, of those {@code asked} for
+     * @param putAside how often a generation was put aside
+     */
+    public record Memory(int pages, int used, int kept, long hits, long asked, long putAside) {
     }
 
-    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Sequences sequences) {
+    /** Closes neither model nor residency. */
+    public GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits) {
+        this(model, residency, limits, Forward.of(model));
+    }
+
+    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward) {
         this.model = model;
-        this.sequences = sequences;
+        this.forward = forward;
+        this.memory = new KvMemory(model, limits.cacheBytes(), limits.swapFolder());
+        this.positions = (int) Math.min(model.maxContext(), (long) memory.pool().capacity() * KvPages.PAGE);
         this.residency = residency;
         this.limits = limits;
         this.thread = Thread.ofPlatform().name("generation " + model.name()).daemon().start(this::loop);
@@ -83,16 +124,25 @@ public final class GenerationEngine implements AutoCloseable {
         return new Figures(underWay, waiting.size(), cacheBytes, tokens);
     }
 
+    public Memory memory() {
+        return memoryFigures;
+    }
+
+    /** Accepts a request of the delta's tenant, or of nobody. */
+    public Generation submit(GenerationRequest request, Consumer<GenerationEvent> listener) {
+        return submit(request.delta().map(DeltaVersion::tenant).orElse(""), request, listener);
+    }
+
     /**
-     * Accepts a request. Events reach the listener on the engine's thread, so it must not block. A listener that throws cancels its own
+     * Accepts a tenant's request. Events reach the listener on the engine's thread, so it must not block. A listener that throws cancels its own
      * request.
      *
      * @throws Problem {@code CONTEXT_LENGTH_EXCEEDED}, {@code INVALID_REQUEST}, {@code OVERLOADED} or {@code UNAVAILABLE}; nothing is
      *         queued then, and the listener hears nothing
      */
-    public Generation submit(GenerationRequest request, Consumer<GenerationEvent> listener) {
+    public Generation submit(String tenant, GenerationRequest request, Consumer<GenerationEvent> listener) {
         requireFitting(request.prompt());
-        RunningGeneration running = new RunningGeneration(model, request, listener, this::wake);
+        RunningGeneration running = new RunningGeneration(model, tenant, request, positions, listener, this::wake);
         synchronized (this) {
             if (draining || closing) {
                 throw new Problem(Problem.Code.UNAVAILABLE, "the server is stopping; ask another one, or again later");
@@ -101,7 +151,7 @@ public final class GenerationEngine implements AutoCloseable {
                 throw new Problem(Problem.Code.OVERLOADED, load() + " requests to model " + model.name()
                         + " are being answered or waiting, which is the most that are accepted; try again later");
             }
-            waiting.add(running);
+            waiting.add(tenant, running);
             wake();
         }
         return running;
@@ -111,6 +161,10 @@ public final class GenerationEngine implements AutoCloseable {
         if (prompt.length >= model.maxContext()) {
             throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length + " tokens; model " + model.name()
                     + " takes " + model.maxContext() + ", the answer's included; shorten the prompt");
+        }
+        if (prompt.length >= positions) {
+            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length + " tokens; the server has memory for "
+                    + positions + " in one request, the answer's included; shorten the prompt, or give inlay.generation.cache-bytes more");
         }
         for (int token : prompt) {
             if (token < 0 || token >= model.config().vocabularySize()) {
@@ -131,7 +185,8 @@ public final class GenerationEngine implements AutoCloseable {
                 turn();
             }
         } finally {
-            sequences.close();
+            forward.close();
+            memory.close();
         }
     }
 
@@ -151,13 +206,18 @@ public final class GenerationEngine implements AutoCloseable {
             news = false;
             waiting.removeIf(each -> (closing || each.isCancelled()) && dropped.add(each));
             while (underWay < limits.concurrent() && !waiting.isEmpty()) {
-                begun.add(waiting.remove());
+                RunningGeneration next = waiting.remove();
+                waiting.charge(next.tenant(), next.promptLength());
+                begun.add(next);
                 underWay++;
+            }
+            if (waiting.isEmpty()) {
+                waiting.forget(active.stream().map(RunningGeneration::tenant).collect(Collectors.toSet()));
             }
         }
         for (RunningGeneration each : dropped) {
             each.cancel();
-            each.tellLast(each.step(sequences));
+            each.tellLast(each.cancelled());
         }
         for (RunningGeneration each : begun) {
             active.add(each);
@@ -173,34 +233,128 @@ public final class GenerationEngine implements AutoCloseable {
     }
 
     private void turn() {
+        for (RunningGeneration each : List.copyOf(active)) {
+            if (each.isCancelled()) {
+                end(each, each.cancelled());
+            }
+        }
+        bringBack();
+        int most = active.stream().anyMatch(each -> !each.isAtPrompt()) ? SHARED_CHUNK : LlamaInference.CHUNK;
+        List<RunningGeneration> stepping = new ArrayList<>();
         boolean promptTaken = false;
         for (RunningGeneration each : List.copyOf(active)) {
-            boolean prompt = each.isAtPrompt() && !each.isCancelled();
-            if (each.canStep() && !(prompt && promptTaken)) {
-                promptTaken |= prompt;
-                step(each);
+            boolean prompt = each.isAtPrompt();
+            if (!each.canStep() || each.isAside() || prompt && promptTaken || !active.contains(each) || !prepare(each, most)) {
+                continue;
+            }
+            promptTaken |= prompt;
+            if (each.chunk(most) > 0) {
+                extend(each, most);
+            } else {
+                stepping.add(each);
+            }
+        }
+        step(stepping);
+        cacheBytes = active.stream().mapToLong(RunningGeneration::cacheBytes).sum();
+        PrefixCache prefixes = memory.prefixes();
+        memoryFigures = new Memory(memory.pool().capacity(), memory.pool().used(), prefixes.pages(), prefixes.hits(), prefixes.asked(), putAside);
+    }
+
+    /** Memory for the next piece of work, if need be of those that began later; false when this one was itself put aside, or has failed. */
+    private boolean prepare(RunningGeneration running, int most) {
+        try {
+            running.open(memory);
+            while (!memory.reserve(running.cache(), running.positionsAhead(most))) {
+                RunningGeneration last = active.reversed().stream().filter(each -> each == running || each.cacheBytes() > 0).findFirst()
+                        .orElseThrow();
+                last.putAside(memory);
+                putAside++;
+                LOG.debug("a generation with {} is put aside: {} pages of keys and values are in use", last.name(), memory.pool().used());
+                if (last == running) {
+                    return false;
+                }
+            }
+            return true;
+        } catch (Throwable failure) {
+            end(running, running.failed(failure));
+            return false;
+        }
+    }
+
+    /** Goes on with those put aside, the first to begin first, as soon as there is room for them and a page more for everyone. */
+    private void bringBack() {
+        for (RunningGeneration each : List.copyOf(active)) {
+            if (!each.isAside()) {
+                continue;
+            }
+            try {
+                long others = active.stream().filter(other -> other.cacheBytes() > 0).count();
+                int pages = KvPool.pagesFor(each.cache().length() + 1);
+                if (!memory.couldTake((int) Math.min(memory.pool().capacity(), pages + others)) || !each.bringBack()) {
+                    return;
+                }
+            } catch (Throwable failure) {
+                end(each, each.failed(failure));
             }
         }
     }
 
-    private void step(RunningGeneration running) {
-        int before = running.drawn();
-        GenerationEvent end = running.step(sequences);
-        if (end != null) {
-            active.remove(running);
-            running.release();
+    private void extend(RunningGeneration running, int most) {
+        try {
+            running.extend(most, forward, memory);
+        } catch (Throwable failure) {
+            end(running, running.failed(failure));
         }
-        cacheBytes = active.stream().mapToLong(RunningGeneration::cacheBytes).sum();
+    }
+
+    /** One pass for all; when it fails, one for each, so that only those fail who fail alone. */
+    private void step(List<RunningGeneration> stepping) {
+        if (stepping.isEmpty()) {
+            return;
+        }
+        List<LlamaInference.Row> rows = new ArrayList<>();
+        List<Integer> last = new ArrayList<>();
+        for (RunningGeneration each : stepping) {
+            rows.addAll(each.rows());
+            last.add(rows.size() - 1);
+        }
+        float[][] logits;
+        try {
+            logits = forward.step(rows);
+        } catch (Throwable failure) {
+            if (stepping.size() > 1) {
+                stepping.forEach(each -> step(List.of(each)));
+            } else {
+                end(stepping.getFirst(), stepping.getFirst().failed(failure));
+            }
+            return;
+        }
+        for (int i = 0; i < stepping.size(); i++) {
+            take(stepping.get(i), logits[last.get(i)]);
+        }
+    }
+
+    private void take(RunningGeneration running, float[] logits) {
+        int before = running.drawn();
+        GenerationEvent end = running.take(logits);
         synchronized (this) {
             tokens += running.drawn() - before;
-            if (end != null) {
-                underWay--;
-                wake();
-            }
+            waiting.charge(running.tenant(), DRAWN_WEIGHT * (running.drawn() - before));
         }
         if (end != null) {
-            running.tellLast(end);
+            end(running, end);
         }
+    }
+
+    private void end(RunningGeneration running, GenerationEvent event) {
+        active.remove(running);
+        running.release();
+        cacheBytes = active.stream().mapToLong(RunningGeneration::cacheBytes).sum();
+        synchronized (this) {
+            underWay--;
+            wake();
+        }
+        running.tellLast(event);
     }
 
     /**

@@ -1,10 +1,18 @@
 package io.inlay.generation;
 
 import io.inlay.Problem;
+import io.inlay.kernels.KvPages;
+import io.inlay.model.KvCache;
+import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.TextStream;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaVersion;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
@@ -16,9 +24,6 @@ final class RunningGeneration implements Generation {
 
     private static final Logger LOG = LoggerFactory.getLogger(RunningGeneration.class);
 
-    /** Caches are made in multiples of this many positions, so that freed memory fits the next request. */
-    private static final int CACHE_STEP = 64;
-
     private final LlamaModel model;
     private final GenerationRequest request;
     private final Consumer<GenerationEvent> listener;
@@ -27,17 +32,24 @@ final class RunningGeneration implements Generation {
     private final TokenDrawer drawer;
     private final TextStream stream;
     private final StopStrings stops;
+    private final int[] prompt;
     private final int limit;
+    private final PrefixCache.Owner owner;
     private volatile boolean cancelled;
     private CompletableFuture<DeltaResidency.Lease> lease;
-    private Sequences.Sequence sequence;
+    private WeightOverlay overlay;
+    private KvCache cache;
+    private FileChannel aside;
     private int last;
     private int drawn;
 
     /**
+     * @param tenant who asks
+     * @param positions of keys and values that there is memory for
      * @param wake called from any thread when this generation may have become able to step
      */
-    RunningGeneration(LlamaModel model, GenerationRequest request, Consumer<GenerationEvent> listener, Runnable wake) {
+    RunningGeneration(LlamaModel model, String tenant, GenerationRequest request, int positions, Consumer<GenerationEvent> listener,
+            Runnable wake) {
         this.model = model;
         this.request = request;
         this.listener = listener;
@@ -45,7 +57,9 @@ final class RunningGeneration implements Generation {
         this.name = request.delta().map(DeltaVersion::model).orElse(model.name());
         this.stream = model.tokenizer().stream();
         this.stops = new StopStrings(request.stop());
-        this.limit = Math.min(request.maxTokens(), model.maxContext() - request.prompt().length);
+        this.prompt = request.prompt();
+        this.limit = Math.min(request.maxTokens(), positions - prompt.length);
+        this.owner = new PrefixCache.Owner(tenant, request.delta().map(DeltaVersion::digest).orElse(""));
         this.drawer = new TokenDrawer(request, model.tokenizer(), name, limit);
     }
 
@@ -71,14 +85,27 @@ final class RunningGeneration implements Generation {
         }
     }
 
-    /** Whether {@link #step} has something to do: not while the delta is loading. */
+    /** Of what answers, for logs. */
+    String name() {
+        return name;
+    }
+
+    String tenant() {
+        return owner.tenant();
+    }
+
+    int promptLength() {
+        return prompt.length;
+    }
+
+    /** Whether there is something to do: not while the delta is loading. */
     boolean canStep() {
         return cancelled || lease == null || lease.isDone();
     }
 
-    /** Whether the next step is the prompt's, the long one. */
+    /** Whether the prompt is not taken in yet, which is the long work. */
     boolean isAtPrompt() {
-        return sequence == null;
+        return drawn == 0;
     }
 
     /** Tokens so far. */
@@ -87,41 +114,100 @@ final class RunningGeneration implements Generation {
     }
 
     long cacheBytes() {
-        return sequence == null ? 0 : sequence.bytes();
+        return cache == null ? 0 : cache.bytes();
     }
 
-    /**
-     * Draws one token and tells the listener. Returns the generation's last event when it has ended, which is for {@link #tellLast} once
-     * all is released; else null. Never throws.
-     */
-    GenerationEvent step(Sequences sequences) {
+    /** Whether its keys and values lie in a file. */
+    boolean isAside() {
+        return aside != null;
+    }
+
+    // ---- the next piece of work; what it throws is for failed ----
+
+    /** Makes what the first step needs, once the delta is there. The prompt's beginning may be there from another request. */
+    void open(KvMemory memory) {
+        if (cache == null) {
+            overlay = lease == null ? WeightOverlay.none() : lease.join().overlay();
+            cache = memory.pool().cache(prompt.length + limit);
+            memory.prefixes().begin(owner, prompt, wholePages(), cache);
+        }
+    }
+
+    /** Positions of the prompt in pages that are taken in whole; the last token is not among them, since its logits are needed. */
+    private int wholePages() {
+        return (prompt.length - 1) / KvPages.PAGE * KvPages.PAGE;
+    }
+
+    /** Whole pages of the prompt that are left to take in, at most {@code most} positions of them; 0 when the rest goes in a step. */
+    int chunk(int most) {
+        return Math.min(most, wholePages() - Math.min(cache.length(), wholePages()));
+    }
+
+    /** Positions that the next piece of work needs memory for. */
+    int positionsAhead(int most) {
+        int chunk = chunk(most);
+        return chunk > 0 ? cache.length() + chunk : cache.length() + rows().size();
+    }
+
+    KvCache cache() {
+        return cache;
+    }
+
+    /** Takes the next chunk of the prompt in, and keeps it for others once all whole pages are there. */
+    void extend(int most, Forward forward, KvMemory memory) {
+        int from = cache.length();
+        forward.extend(Arrays.copyOfRange(prompt, from, from + chunk(most)), cache, overlay);
+        if (cache.length() == wholePages()) {
+            memory.prefixes().keep(owner, prompt, wholePages(), cache);
+        }
+    }
+
+    /** The rest of the prompt, or the token that was drawn last; the last of them asks for logits. */
+    List<LlamaInference.Row> rows() {
+        if (drawn > 0) {
+            return List.of(new LlamaInference.Row(last, cache, overlay, true));
+        }
+        List<LlamaInference.Row> rows = new ArrayList<>();
+        for (int i = cache.length(); i < prompt.length; i++) {
+            rows.add(new LlamaInference.Row(prompt[i], cache, overlay, i == prompt.length - 1));
+        }
+        return rows;
+    }
+
+    /** Puts its keys and values aside. */
+    void putAside(KvMemory memory) {
+        aside = memory.putAside(cache);
+    }
+
+    /** Brings them back; false while there is no room. */
+    boolean bringBack() throws IOException {
+        if (!cache.swapIn(aside)) {
+            return false;
+        }
+        aside.close();
+        aside = null;
+        return true;
+    }
+
+    // ---- what comes of it; the last event is for tellLast once all is released ----
+
+    /** Draws a token and tells the listener; returns the last event when that was the end, else null. Never throws. */
+    GenerationEvent take(float[] logits) {
         try {
-            if (cancelled) {
-                return finished(FinishReason.CANCELLED);
-            }
-            int token = drawer.next(logits(sequences));
+            int token = drawer.next(logits);
             drawn++;
             return draw(token);
         } catch (ListenerFailure broken) {
             LOG.warn("a listener failed; its generation with {} is cancelled", name, broken.getCause());
             return finished(FinishReason.CANCELLED);
-        } catch (CompletionException failedLoad) {
-            return failed(failedLoad.getCause());
         } catch (Throwable failure) {
             return failed(failure);
         }
     }
 
-    private float[] logits(Sequences sequences) {
-        if (sequence != null) {
-            return sequence.decode(last);
-        }
-        WeightOverlay overlay = lease == null ? WeightOverlay.none() : lease.join().overlay();
-        // The last token drawn is never taken in, so one position less would do; rounding up mostly gives it away anyway.
-        int positions = request.prompt().length + limit;
-        int capacity = Math.min(Math.ceilDiv(positions, CACHE_STEP) * CACHE_STEP, model.maxContext());
-        sequence = sequences.open(capacity, overlay);
-        return sequence.prefill(request.prompt());
+    /** The last event of what was cancelled. */
+    GenerationEvent cancelled() {
+        return finished(FinishReason.CANCELLED);
     }
 
     private GenerationEvent draw(int token) {
@@ -141,10 +227,12 @@ final class RunningGeneration implements Generation {
     }
 
     private GenerationEvent finished(FinishReason reason) {
-        return new GenerationEvent.Finished(reason, request.prompt().length, drawn);
+        return new GenerationEvent.Finished(reason, prompt.length, drawn);
     }
 
-    private GenerationEvent failed(Throwable failure) {
+    /** The last event of what cannot go on. */
+    GenerationEvent failed(Throwable thrown) {
+        Throwable failure = thrown instanceof CompletionException load && load.getCause() != null ? load.getCause() : thrown;
         if (failure instanceof Problem problem) {
             return new GenerationEvent.Failed(problem);
         }
@@ -156,8 +244,11 @@ final class RunningGeneration implements Generation {
     /** Frees the cache and lets go of the delta. Never throws. */
     void release() {
         try {
-            if (sequence != null) {
-                sequence.close();
+            if (cache != null) {
+                cache.close();
+            }
+            if (aside != null) {
+                aside.close();
             }
             if (lease != null && !lease.cancel(false) && !lease.isCompletedExceptionally()) {
                 lease.join().close();

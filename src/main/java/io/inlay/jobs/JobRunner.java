@@ -19,7 +19,9 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
@@ -40,6 +42,7 @@ final class JobRunner {
     private final JobCheckpoints checkpoints;
     private final String code;
     private final Supplier<Pace> paces;
+    private final Set<String> running = ConcurrentHashMap.newKeySet();
     private volatile boolean stopping;
 
     /**
@@ -70,12 +73,22 @@ final class JobRunner {
      * @param resumes how often the job had been queued anew when this was scheduled
      */
     void run(String id, int resumes) {
-        boolean again = true;
-        while (again) {
-            Optional<JobStore.Run> begun = stopping ? Optional.empty() : jobs.begin(id, resumes);
-            again = begun.isPresent() && run(begun.get()) && !stopping;
+        running.add(id);
+        try {
+            boolean again = true;
+            while (again) {
+                Optional<JobStore.Run> begun = stopping ? Optional.empty() : jobs.begin(id, resumes);
+                again = begun.isPresent() && run(begun.get()) && !stopping;
+            }
+            removeCheckpointsIfEnded(id);
+        } finally {
+            running.remove(id);
         }
-        removeCheckpointsIfEnded(id);
+    }
+
+    /** Whether a run of the job is in this process, at work or about to end. */
+    boolean isRunning(String id) {
+        return running.contains(id);
     }
 
     void removeCheckpointsIfEnded(String id) {

@@ -48,6 +48,7 @@ final class JobStore {
         request.validationFile().ifPresent(file -> json.put("validation_file", file));
         json.set("hyperparameters", request.hyperparameters());
         database.transaction(each -> {
+            TenantErasures.requireKept(each, tenant);
             each.update("insert into tuning_job (id, tenant, request, status, created_at, attempt, cancel_requested) "
                     + "values (?, ?, ?, 'queued', ?, 0, false)", id, tenant, json.toString(), now());
             return event(each, id, "info", "message", message, null);
@@ -247,6 +248,17 @@ final class JobStore {
             return job.pauseRequested() && !job.state().ended()
                     && each.update("update tuning_job set pause_requested = false where id = ?", id) == 1
                     && event(each, id, "info", "message", "The pause was taken back", null);
+        });
+    }
+
+    /** Removes a tenant's jobs, and counts them in its erasure; a run of one finds that it is no longer the job's. Returns their ids. */
+    List<String> erase(String tenant) {
+        return database.transaction(each -> {
+            List<String> ids = each.query(row -> row.getString("id"), "select id from tuning_job where tenant = ? for update", tenant);
+            each.update("delete from job_event where job in (select id from tuning_job where tenant = ?)", tenant);
+            each.update("delete from tuning_job where tenant = ?", tenant);
+            each.update("update tenant_erasure set jobs = jobs + ? where tenant = ?", ids.size(), tenant);
+            return ids;
         });
     }
 

@@ -17,6 +17,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
+import java.util.stream.Stream;
 import javax.sql.DataSource;
 
 /**
@@ -68,8 +69,7 @@ public final class TrainingFiles {
             disk.publish(temporary, target);
             TrainingFile file = new TrainingFile(id, tenant, name, purpose, bytes.length,
                     "sha256:" + HexFormat.of().formatHex(digest.digest()), Instant.ofEpochMilli(System.currentTimeMillis()));
-            database.update("insert into training_file (id, tenant, name, purpose, bytes, digest, created_at) values (?, ?, ?, ?, ?, ?, ?)",
-                    id, tenant, shortened(name), purpose, file.bytes(), file.digest(), file.createdAt().toEpochMilli());
+            insert(file);
             return file;
         } catch (IOException failure) {
             throw failed("storing file '" + name + "'", failure);
@@ -77,6 +77,22 @@ public final class TrainingFiles {
             throw new AssertionError("every JDK has SHA-256", impossible);
         } finally {
             temporary.toFile().delete();
+        }
+    }
+
+    private void insert(TrainingFile file) throws IOException {
+        try {
+            database.transaction(each -> {
+                TenantErasures.requireKept(each, file.tenant());
+                return each.update("insert into training_file (id, tenant, name, purpose, bytes, digest, created_at) "
+                        + "values (?, ?, ?, ?, ?, ?, ?)", file.id(), file.tenant(), shortened(file.name()), file.purpose(), file.bytes(),
+                        file.digest(), file.createdAt().toEpochMilli());
+            });
+        } catch (Problem refused) {
+            if (refused.code() == Problem.Code.CONFLICT) {
+                disk.delete(path(file.tenant(), file.id()));
+            }
+            throw refused;
         }
     }
 
@@ -132,6 +148,22 @@ public final class TrainingFiles {
             }
         }
         return there;
+    }
+
+    /** Removes all files of a tenant, half uploaded ones included, and counts them in its erasure. */
+    void erase(String tenant) {
+        Path own = folder.resolve(tenant);
+        if (Files.isDirectory(own)) {
+            try (Stream<Path> contents = Files.list(own)) {
+                for (Path content : contents.toList()) {
+                    disk.delete(content);
+                }
+            } catch (IOException failure) {
+                throw failed("erasing the files of tenant " + tenant, failure);
+            }
+        }
+        database.transaction(each -> each.update("update tenant_erasure set files = files + ? where tenant = ?",
+                each.update("delete from training_file where tenant = ?", tenant), tenant));
     }
 
     /** Tenants' names are letters, digits, '.', '_' and '-' (configuration checks them); ids are ours. */

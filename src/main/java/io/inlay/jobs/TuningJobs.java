@@ -42,6 +42,7 @@ public final class TuningJobs implements AutoCloseable {
     private static final Duration HEARTBEAT = Duration.ofSeconds(3);
     private static final Duration STOP = Duration.ofSeconds(60);
     private static final int MISSED_HEARTBEATS = 4;
+    private static final Duration LOOK = Duration.ofMillis(20);
     private static final Duration RETRY = Duration.ofSeconds(5);
 
     private final JobStore jobs;
@@ -256,6 +257,19 @@ public final class TuningJobs implements AutoCloseable {
             queue(now);
         }
         return now;
+    }
+
+    /**
+     * Removes all jobs of a tenant with all that they left, and returns once no run of one is in this process; one in another process ends
+     * before its next step. Nothing is published.
+     */
+    void erase(String tenant) throws InterruptedException {
+        for (String id : jobs.erase(tenant)) {
+            while (runner.isRunning(id)) {
+                Thread.sleep(LOOK);
+            }
+            checkpoints.remove(id);
+        }
     }
 
     private static Problem ended(TuningJob job, String what) {

@@ -1,6 +1,10 @@
 package io.inlay.kernels;
 
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * The fused operations. All implementations give the results of {@link ScalarKernels} within the contract test's bounds, accept any
@@ -103,6 +107,23 @@ public interface Kernels {
      */
     void linear(Tensor x, Tensor w, TileTable tiles, Tensor y);
 
+    /**
+     * As {@link #linear(Tensor, Tensor, TileTable, Tensor)}, each row of x through a table of its own: {@code tiles} has M entries, null
+     * for the base alone. What rows share of the base is read once.
+     */
+    default void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
+        Operands.linearMixed(x, w, tiles, y);
+        if (tiles.stream().allMatch(each -> each == tiles.getFirst())) {
+            linear(x, w, tiles.getFirst(), y);
+            return;
+        }
+        try (Scope scope = new Scope(x.torch())) {
+            for (int m = 0; m < tiles.size(); m++) {
+                linear(x.narrow(scope, 0, m, 1), w, tiles.get(m), y.narrow(scope, 0, m, 1));
+            }
+        }
+    }
+
     /** {@code out = w} with the table's blocks in place: w, out [O, K], contiguous rows. */
     void assemble(Tensor w, TileTable tiles, Tensor out);
 
@@ -113,6 +134,56 @@ public interface Kernels {
      * out [Q, D]; query head h reads key/value head h / (Q / G).
      */
     void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out);
+
+    // ---- attention over pages ----
+
+    /**
+     * {@link #decodeAttention} of R positions, each over a cache of its own: q, out [R, Q, D], a cache for each row. A row's result does
+     * not depend on the other rows.
+     */
+    default void pagedAttention(Tensor q, List<KvPages> caches, float scale, Tensor out) {
+        Operands.pagedAttention(q, caches, out);
+        for (int r = 0; r < caches.size(); r++) {
+            KvPages cache = caches.get(r);
+            try (Scope scope = new Scope(q.torch())) {
+                decodeAttention(row(q, r, scope), gathered(cache, false, scope), gathered(cache, true, scope), cache.length(), scale,
+                        row(out, r, scope));
+            }
+        }
+    }
+
+    /**
+     * {@link #causalAttention} of the last N of a cache's positions over all of them: q, out [N, Q, D]. A position's result does not depend
+     * on how many others are asked for with it.
+     */
+    default void pagedCausalAttention(Tensor q, KvPages cache, float scale, Tensor out) {
+        Operands.pagedCausalAttention(q, cache, out);
+        try (Scope scope = new Scope(q.torch())) {
+            Tensor keys = gathered(cache, false, scope);
+            Tensor values = gathered(cache, true, scope);
+            for (int n = 0; n < q.dim(0); n++) {
+                int length = cache.length() - q.dim(0) + n + 1;
+                decodeAttention(row(q, n, scope), keys, values, length, scale, row(out, n, scope));
+            }
+        }
+    }
+
+    /** Row n of [N, Q, D] as [Q, D]. */
+    private static Tensor row(Tensor x, int n, Scope scope) {
+        return x.strided(scope, new long[] {x.size(1), x.size(2)}, new long[] {x.stride(1), x.stride(2)}, n * x.stride(0));
+    }
+
+    /** A cache's keys or values as [G, S, D]. */
+    private static Tensor gathered(KvPages cache, boolean values, Scope scope) {
+        Tensor all = scope.empty(cache.type(), Device.CPU, cache.groups(), cache.length(), cache.dim());
+        long bytes = (long) cache.dim() * cache.type().bytes();
+        for (int g = 0; g < cache.groups(); g++) {
+            for (int s = 0; s < cache.length(); s++) {
+                MemorySegment.copy(cache.row(values, g, s), 0, all.segment(), ((long) g * cache.length() + s) * bytes, bytes);
+            }
+        }
+        return all;
+    }
 
     // ---- attention of whole sequences that lie one after another ----
 

@@ -13,8 +13,9 @@ import java.lang.invoke.MethodHandle;
  */
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
-        MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle causalAttention,
-        MethodHandle causalAttentionBackward) {
+        MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear,
+        MethodHandle linearMixed, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle pagedAttention,
+        MethodHandle causalAttention, MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
 
     static NativeFunctions bind(SymbolLookup symbols) {
         return new NativeFunctions(
@@ -32,9 +33,12 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, ValueLayout.JAVA_DOUBLE, "inlay_sum_of_squares", "pllli"),
                 handle(symbols, null, "inlay_block_means", "pllplllii"),
                 handle(symbols, null, "inlay_linear", "plplplpllllii"),
+                handle(symbols, null, "inlay_linear_mixed", "plplpplplllli"),
                 handle(symbols, null, "inlay_assemble", "plplpllli"),
                 handle(symbols, null, "inlay_decode_attention", "plpllpllplllllfi"),
+                handle(symbols, null, "inlay_paged_attention", "pllppllpllllllfi"),
                 handle(symbols, null, "inlay_causal_attention", "pllpllpllplfpllplllli"),
+                handle(symbols, null, "inlay_paged_causal_attention", "pllplllfpllllll" + "i"),
                 handle(symbols, null, "inlay_causal_attention_backward", "ppppppplfppppllll" + "i"));
     }
 

@@ -9,6 +9,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.List;
 
 /**
  * The kernels in C (kernels/cpu), compiled for one instruction set, called through FFM. Operands are checked here; C trusts them. The
@@ -17,6 +18,10 @@ import java.lang.invoke.MethodHandle;
  * <p>With AVX512_BF16, {@link #linear} of bf16 counts denormal operands and products as 0 (vdpbf16ps does).
  */
 public final class NativeKernels implements Kernels {
+
+    /** bf16 elements that the mixed linear takes at a time on the widest instruction set, and the rows that it takes at most. */
+    private static final int MIXED_STEP = 32;
+    private static final int MOST_MIXED = 32;
 
     private final InstructionSet set;
     private final NativeFunctions functions;
@@ -216,6 +221,46 @@ public final class NativeKernels implements Kernels {
     }
 
     @Override
+    public void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
+        TileTable first = tiles.getFirst();
+        long edge = divisor(tiles);
+        boolean mixed = tiles.stream().anyMatch(each -> each != first) && x.dtype() == DType.BF16 && edge % MIXED_STEP == 0
+                && tiles.size() <= MOST_MIXED;
+        if (!mixed) {
+            Kernels.super.linearMixed(x, w, tiles, y);
+            return;
+        }
+        Operands.linearMixed(x, w, tiles, y);
+        MethodHandle f = functions.linearMixed();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment tables = arena.allocate(ValueLayout.JAVA_LONG, tiles.size());
+            MemorySegment edges = arena.allocate(ValueLayout.JAVA_LONG, tiles.size());
+            for (int m = 0; m < tiles.size(); m++) {
+                TileTable each = tiles.get(m);
+                tables.setAtIndex(ValueLayout.JAVA_LONG, m, each == null ? 0 : each.pointers().address());
+                edges.setAtIndex(ValueLayout.JAVA_LONG, m, each == null ? edge : each.edge());
+            }
+            call(() -> {
+                f.invokeExact(x.segment(), x.stride(0), w.segment(), w.stride(0), tables, edges, edge, y.segment(), y.stride(0), x.size(0),
+                        w.size(0), x.size(1), type(y));
+            });
+        }
+    }
+
+    /** The greatest common divisor of all edges; 0 for no tables at all. */
+    private static long divisor(List<TileTable> tiles) {
+        long divisor = 0;
+        for (TileTable each : tiles) {
+            for (long other = each == null ? 0 : each.edge(); other != 0;) {
+                long rest = divisor % other;
+                divisor = other;
+                other = rest;
+            }
+        }
+        return divisor;
+    }
+
+    @Override
     public void assemble(Tensor w, TileTable tiles, Tensor out) {
         Operands.assemble(w, tiles, out);
         MethodHandle f = functions.assemble();
@@ -233,6 +278,42 @@ public final class NativeKernels implements Kernels {
             f.invokeExact(q.segment(), q.stride(0), keys.segment(), keys.stride(0), keys.stride(1), values.segment(),
                     values.stride(0), values.stride(1), out.segment(), out.stride(0), q.size(0), keys.size(0), q.size(1), (long) length,
                     scale, type(q));
+        });
+    }
+
+    @Override
+    public void pagedAttention(Tensor q, List<KvPages> caches, float scale, Tensor out) {
+        Operands.pagedAttention(q, caches, out);
+        if (caches.isEmpty()) {
+            return;
+        }
+        KvPages first = caches.getFirst();
+        if (caches.stream().anyMatch(each -> each.keyOffset() != first.keyOffset() || each.valueOffset() != first.valueOffset())) {
+            throw new IllegalArgumentException("pagedAttention: caches must be of one layer");
+        }
+        MethodHandle f = functions.pagedAttention();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment pages = arena.allocate(ValueLayout.JAVA_LONG, caches.size());
+            MemorySegment lengths = arena.allocate(ValueLayout.JAVA_LONG, caches.size());
+            for (int r = 0; r < caches.size(); r++) {
+                pages.setAtIndex(ValueLayout.JAVA_LONG, r, caches.get(r).addresses().address());
+                lengths.setAtIndex(ValueLayout.JAVA_LONG, r, caches.get(r).length());
+            }
+            call(() -> {
+                f.invokeExact(q.segment(), q.stride(0), q.stride(1), pages, lengths, first.keyOffset(), first.valueOffset(), out.segment(),
+                        out.stride(0), out.stride(1), q.size(0), q.size(1), (long) first.groups(), q.size(2), scale, type(q));
+            });
+        }
+    }
+
+    @Override
+    public void pagedCausalAttention(Tensor q, KvPages cache, float scale, Tensor out) {
+        Operands.pagedCausalAttention(q, cache, out);
+        MethodHandle f = functions.pagedCausalAttention();
+        call(() -> {
+            f.invokeExact(q.segment(), q.stride(0), q.stride(1), cache.addresses(), cache.keyOffset(), cache.valueOffset(),
+                    (long) cache.length(), scale, out.segment(), out.stride(0), out.stride(1), q.size(0), q.size(1), (long) cache.groups(),
+                    q.size(2), type(q));
         });
     }
 

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * What every implementation asks of its operands before it touches their memory; the one place where {@link Kernels}' shapes and types
@@ -130,6 +131,28 @@ final class Operands {
                 .require(y.dtype() == x.dtype() || y.dtype() == DType.FP32, "y must have x's type or fp32")
                 .require(w.size(1) == x.size(1) && y.size(0) == x.size(0) && y.size(1) == w.size(0), "x [M, K], w [O, K], y [M, O]")
                 .tiling(w, tiles);
+    }
+
+    static void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
+        linear(x, w, null, y);
+        Operands operands = new Operands("linearMixed", "x w y", x, w, y)
+                .require(tiles.size() == x.size(0), tiles.size() + " tile tables must be one for each row of x");
+        for (int m = 0; m < tiles.size(); m++) {
+            if (m == 0 || tiles.get(m) != tiles.get(m - 1)) {
+                operands.tiling(w, tiles.get(m));
+            }
+        }
+    }
+
+    static void pagedAttention(Tensor q, List<KvPages> caches, Tensor out) {
+        Operands operands = new Operands("pagedAttention", "q out", q, out).floating(q, 3).alike(q, out).written(out)
+                .require(caches.size() == q.size(0), caches.size() + " caches must be one for each row of q");
+        caches.forEach(each -> operands.cache(q, each));
+    }
+
+    static void pagedCausalAttention(Tensor q, KvPages cache, Tensor out) {
+        new Operands("pagedCausalAttention", "q out", q, out).floating(q, 3).alike(q, out).written(out).cache(q, cache)
+                .require(q.size(0) <= cache.length(), "the cache has " + cache.length() + " positions, fewer than q");
     }
 
     static void assemble(Tensor w, TileTable tiles, Tensor out) {
@@ -261,6 +284,11 @@ final class Operands {
             }
         }
         return this;
+    }
+
+    private Operands cache(Tensor q, KvPages cache) {
+        return require(cache.type() == q.dtype() && cache.dim() == q.size(2), "the cache must have q's type and D, it has " + cache.type()
+                + " and " + cache.dim()).require(cache.groups() > 0 && q.size(1) % cache.groups() == 0, "Q must be a multiple of G");
     }
 
     private Operands tiling(Tensor w, TileTable tiles) {

@@ -3,6 +3,7 @@ package io.inlay.kernels;
 import io.inlay.tensor.Profile;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 
 /** Kernels that write the time of every call into a {@link Profile} and leave the work to others. */
 public final class ProfiledKernels implements Kernels {
@@ -131,6 +132,27 @@ public final class ProfiledKernels implements Kernels {
         long start = System.nanoTime();
         kernels.linear(x, w, tiles, y);
         profile.add("linear", start, 2 * x.elements() * w.size(0), x, w, y);
+    }
+
+    @Override
+    public void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
+        long start = System.nanoTime();
+        kernels.linearMixed(x, w, tiles, y);
+        profile.add("linear of few rows, mixed", start, 2 * x.elements() * w.size(0), x, w, y);
+    }
+
+    @Override
+    public void pagedAttention(Tensor q, List<KvPages> caches, float scale, Tensor out) {
+        long start = System.nanoTime();
+        kernels.pagedAttention(q, caches, scale, out);
+        profile.add("paged attention", start, 0, q, out);
+    }
+
+    @Override
+    public void pagedCausalAttention(Tensor q, KvPages cache, float scale, Tensor out) {
+        long start = System.nanoTime();
+        kernels.pagedCausalAttention(q, cache, scale, out);
+        profile.add("paged causal attention", start, 0, q, out);
     }
 
     @Override

@@ -1,40 +1,38 @@
 package io.inlay.model;
 
-import io.inlay.tensor.Scope;
+import io.inlay.kernels.KvPages;
 import io.inlay.tensor.Tensor;
+import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.util.Arrays;
 
-/**
- * Keys and values of one sequence, a pair of tensors [S, G, D] a layer (S capacity, G key/value heads, D head dimension).
- */
+/** Keys and values of one sequence, in pages of a {@link KvPool} that are taken as the sequence grows. Confined to one thread at a time. */
 public final class KvCache implements AutoCloseable {
 
-    private final Scope scope;
-    private final Tensor[] keys;
-    private final Tensor[] values;
-    private final Tensor[] keysByHead;
-    private final Tensor[] valuesByHead;
+    private final LlamaModel model;
+    private final KvPool pool;
+    private final boolean ownsPool;
     private final int capacity;
+    private final Arena arena = Arena.ofShared();
+    private final MemorySegment addresses;
+    private final int[] pages;
+    private int count;
     private int length;
 
-    KvCache(LlamaModel model, int capacity) {
-        LlamaConfig config = model.config();
+    KvCache(LlamaModel model, KvPool pool, int capacity, boolean ownsPool) {
         if (capacity < 1 || capacity > model.maxContext()) {
             throw new IllegalArgumentException("a cache of " + capacity + " positions; the model serves 1 to " + model.maxContext());
         }
+        this.model = model;
+        this.pool = pool;
+        this.ownsPool = ownsPool;
         this.capacity = capacity;
-        this.scope = new Scope(model.torch());
-        int layers = config.layers();
-        keys = new Tensor[layers];
-        values = new Tensor[layers];
-        keysByHead = new Tensor[layers];
-        valuesByHead = new Tensor[layers];
-        for (int l = 0; l < layers; l++) {
-            keys[l] = scope.empty(model.dtype(), model.device(), capacity, config.keyValueHeads(), config.headDim());
-            values[l] = scope.empty(model.dtype(), model.device(), capacity, config.keyValueHeads(), config.headDim());
-            keysByHead[l] = keys[l].transpose(scope, 0, 1);
-            valuesByHead[l] = values[l].transpose(scope, 0, 1);
-        }
+        this.pages = new int[KvPool.pagesFor(capacity)];
+        this.addresses = arena.allocate(ValueLayout.JAVA_LONG, pages.length);
     }
 
     /** Positions filled. */
@@ -46,6 +44,21 @@ public final class KvCache implements AutoCloseable {
         return capacity;
     }
 
+    /** Bytes of the pages that it holds, those shared with others included. */
+    public long bytes() {
+        return count * KvPool.pageBytes(model);
+    }
+
+    /** Pages that it holds. */
+    public int pages() {
+        return count;
+    }
+
+    /** The page of positions {@value KvPages#PAGE} index and on. */
+    public int page(int index) {
+        return pages[index];
+    }
+
     /** Forgets positions from {@code newLength} on. */
     public void truncate(int newLength) {
         if (newLength < 0 || newLength > length) {
@@ -54,37 +67,107 @@ public final class KvCache implements AutoCloseable {
         length = newLength;
     }
 
-    /** Bytes of all layers. */
-    public long bytes() {
-        return keys.length * 2L * keys[0].bytes();
+    /** Takes the pages for this many positions; false, and nothing taken, when the pool has not as many. */
+    public boolean reserve(int positions) {
+        int more = KvPool.pagesFor(positions) - count;
+        if (more > 0 && !pool.has(more)) {
+            return false;
+        }
+        for (; more > 0; more--) {
+            hold(pool.take());
+        }
+        return true;
     }
 
-    /** [G, S, D] views. */
-    Tensor keysByHead(int layer) {
-        return keysByHead[layer];
+    /** Begins an empty cache with pages that others filled, and from now on only reads: all positions of them count. */
+    public void share(int[] filled) {
+        if (count != 0) {
+            throw new IllegalStateException("a cache of " + count + " pages can begin with no others");
+        }
+        for (int page : filled) {
+            pool.retain(page);
+            hold(page);
+        }
+        length = count * KvPages.PAGE;
     }
 
-    Tensor valuesByHead(int layer) {
-        return valuesByHead[layer];
+    private void hold(int page) {
+        pages[count] = page;
+        addresses.setAtIndex(ValueLayout.JAVA_LONG, count++, pool.memory(page).address());
     }
 
-    /** Writes rows [n, G, D] (contiguous) from position {@code at} on; they count once {@link #advance} has passed them. */
-    void write(int layer, int at, Tensor newKeys, Tensor newValues) {
-        place(keys[layer], at, newKeys);
-        place(values[layer], at, newValues);
+    /** What of a layer is filled up to a position; {@code positions} may be ahead of {@link #length} by what is being written. */
+    KvPages view(int layer, int positions) {
+        return new KvPages(addresses, positions, pool.keyOffset(layer), pool.valueOffset(layer), model.config().keyValueHeads(),
+                model.config().headDim(), model.dtype());
     }
 
-    private static void place(Tensor cache, int at, Tensor rows) {
-        MemorySegment source = rows.segment();
-        MemorySegment.copy(source, 0, cache.segment(), at * cache.stride(0) * cache.dtype().bytes(), source.byteSize());
+    /**
+     * Writes {@code rows} rows from {@code from} on of keys and values, [n, G, D] contiguous, to positions {@code at} and on; they count
+     * once {@link #advance} has passed them.
+     */
+    void write(int layer, int at, Tensor keys, Tensor values, int from, int rows) {
+        place(pool.keyOffset(layer), at, keys, from, rows);
+        place(pool.valueOffset(layer), at, values, from, rows);
+    }
+
+    private void place(long offset, int at, Tensor x, int from, int rows) {
+        int groups = model.config().keyValueHeads();
+        long bytes = (long) model.config().headDim() * model.dtype().bytes();
+        MemorySegment source = x.segment();
+        for (int i = 0; i < rows; i++) {
+            MemorySegment page = pool.memory(pages[(at + i) / KvPages.PAGE]);
+            long within = offset + (at + i) % KvPages.PAGE * bytes;
+            for (int g = 0; g < groups; g++) {
+                MemorySegment.copy(source, ((long) (from + i) * groups + g) * bytes, page, within + g * KvPages.PAGE * bytes, bytes);
+            }
+        }
     }
 
     void advance(int positions) {
         length += positions;
     }
 
+    /** Moves the contents to a file and gives all pages back; {@link #swapIn} brings them, bit for bit. */
+    public void swapOut(FileChannel file) throws IOException {
+        long at = 0;
+        for (int p = 0; p < count; p++) {
+            for (ByteBuffer bytes = pool.memory(pages[p]).asByteBuffer(); bytes.hasRemaining();) {
+                at += file.write(bytes, at);
+            }
+        }
+        release();
+    }
+
+    /** The inverse of {@link #swapOut}, into pages that are taken now; false, and nothing done, when the pool has not as many. */
+    public boolean swapIn(FileChannel file) throws IOException {
+        if (!reserve(length)) {
+            return false;
+        }
+        long at = 0;
+        for (int p = 0; p < count; p++) {
+            for (ByteBuffer bytes = pool.memory(pages[p]).asByteBuffer(); bytes.hasRemaining();) {
+                int read = file.read(bytes, at);
+                if (read < 0) {
+                    throw new IOException("the file of a generation that was put aside has lost its end");
+                }
+                at += read;
+            }
+        }
+        return true;
+    }
+
+    private void release() {
+        Arrays.stream(pages, 0, count).forEach(pool::release);
+        count = 0;
+    }
+
     @Override
     public void close() {
-        scope.close();
+        release();
+        if (ownsPool) {
+            pool.close();
+        }
+        arena.close();
     }
 }

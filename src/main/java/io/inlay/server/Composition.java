@@ -7,6 +7,7 @@ import io.inlay.access.KeyRing;
 import io.inlay.access.Keys;
 import io.inlay.access.RateLimits;
 import io.inlay.access.ServerSecret;
+import io.inlay.access.Tenant;
 import io.inlay.access.Tenants;
 import io.inlay.api.AnswerLimits;
 import io.inlay.api.BodyLimits;
@@ -14,6 +15,7 @@ import io.inlay.api.ImportLimits;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.jobs.JobCheckpoints;
+import io.inlay.jobs.TenantErasures;
 import io.inlay.jobs.TrainingFiles;
 import io.inlay.jobs.TuningDefaults;
 import io.inlay.jobs.TuningJobs;
@@ -21,6 +23,7 @@ import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
+import io.inlay.store.DeltaCollector;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
 import io.inlay.tensor.DType;
@@ -126,7 +129,8 @@ public class Composition {
                     () -> LlamaModel.open(engine.get().torch(), engine.get().kernels(), folder, options()));
         }
         return new ModelCatalog(store, models, new ModelCatalog.Settings(
-                new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued()),
+                new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued(), config.generation().cacheBytes(),
+                        config.generation().swapFolder()),
                 config.generation().residentBytes()));
     }
 
@@ -206,6 +210,12 @@ public class Composition {
                 () -> new YieldingPace(catalog::generating, share));
     }
 
+    @Produces
+    @Singleton
+    TenantErasures erasures(DataSource source, TuningJobs jobs, TrainingFiles files, DeltaCollector deltas) {
+        return new TenantErasures(source, jobs, files, deltas);
+    }
+
     private TuningDefaults defaults() {
         InlayConfig.Tuning tuning = config.tuning();
         return new TuningDefaults(tuning.budget(), tuning.epochs(), tuning.batchSize(), tuning.learningRate(), tuning.warmUpSteps(),
@@ -224,9 +234,12 @@ public class Composition {
         return new ImportLimits(config.imports().maxBytes(), config.data().resolve("imports"));
     }
 
-    void start(@Observes StartupEvent event, ModelCatalog catalog, KeyRing keys, AuditLog audit, TuningJobs jobs) {
+    void start(@Observes StartupEvent event, ModelCatalog catalog, KeyRing keys, AuditLog audit, TuningJobs jobs, Tenants tenants,
+            TenantErasures erasures) {
         LOG.info("serving {} of {}, tuned models in {}", catalog.names(), config.models().folder().toAbsolutePath().normalize(),
                 config.store().toAbsolutePath().normalize());
+        tenants.list().stream().filter(tenant -> tenant.status() == Tenant.Status.DELETION_REQUESTED)
+                .forEach(tenant -> erasures.begin(tenant.name()));
         // A job that an earlier process left needs its model; it is taken up once loading has ended, well or not.
         Thread.ofVirtual().name("start tuning jobs").start(() -> {
             while (catalog.names().stream().anyMatch(name -> catalog.status(name) == ModelCatalog.Status.LOADING)) {
@@ -240,7 +253,8 @@ public class Composition {
         });
     }
 
-    void stop(@Observes ShutdownEvent event, ModelCatalog catalog, TuningJobs jobs, KeyRing keys, AuditLog audit) {
+    void stop(@Observes ShutdownEvent event, ModelCatalog catalog, TuningJobs jobs, TenantErasures erasures, KeyRing keys, AuditLog audit) {
+        erasures.close();
         jobs.close();
         catalog.close();
         keys.close();

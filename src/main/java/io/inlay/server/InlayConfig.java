@@ -214,13 +214,24 @@ public interface InlayConfig {
     /** Limits on generation, for each base model. */
     interface Generation {
 
-        /** Requests that take turns; each holds a KV cache of its prompt and answer. */
+        /** Requests that take turns; each makes a token in each. */
         @WithDefault("16")
         int concurrent();
 
         /** Further requests that wait; more are answered with 503. */
         @WithDefault("256")
         int queued();
+
+        /**
+         * Bytes for keys and values, of requests under way and of prompts that are kept for others that begin the same. When they are used
+         * up, the request that began last is put aside until there is room.
+         */
+        @WithDefault("1073741824")
+        long cacheBytes();
+
+        /** Where keys and values lie of requests that are put aside; the system's folder for temporary files by default. */
+        @WithDefault("${java.io.tmpdir}")
+        Path swapFolder();
 
         /** Longest answer in tokens; a request for more is refused, and one that names no limit in a chat gets this. */
         @WithDefault("8192")

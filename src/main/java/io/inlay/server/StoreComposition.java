@@ -102,8 +102,15 @@ public class StoreComposition {
         return new UploadLimits(config.deltas().maxUploadBytes());
     }
 
-    /** Collects now and then, for as long as the server runs. */
+    /** Finishes what an earlier process left half erased, then collects now and then, for as long as the server runs. */
     void start(@Observes StartupEvent event, DeltaCollector collector) {
+        Thread.ofVirtual().name("finish erasures").start(() -> {
+            try {
+                collector.finishErasures();
+            } catch (RuntimeException failure) {
+                LOG.error("what was half erased could not be finished; the next start tries again", failure);
+            }
+        });
         if (config.deltas().collectSeconds() <= 0) {
             return;
         }

@@ -99,7 +99,7 @@ public final class Database {
     }
 
     /** Whether a statement was refused because its row is there already. */
-    static boolean isDuplicate(Problem problem) {
+    public static boolean isDuplicate(Problem problem) {
         return problem.getCause() instanceof SQLException refused && DUPLICATE_KEY.equals(refused.getSQLState());
     }
 

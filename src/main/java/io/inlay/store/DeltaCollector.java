@@ -6,6 +6,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -21,13 +22,21 @@ public final class DeltaCollector {
     private final VersionTable versions;
     private final Aliases aliases;
     private final Leases leases;
+    private final Erasures erasures;
+    private final Consumer<String> erased;
     private final Duration grace;
 
-    DeltaCollector(Blobs blobs, VersionTable versions, Aliases aliases, Leases leases, Duration grace) {
+    /**
+     * @param erased is told of each tenant whose versions were erased
+     */
+    DeltaCollector(Blobs blobs, VersionTable versions, Aliases aliases, Leases leases, Erasures erasures, Consumer<String> erased,
+            Duration grace) {
         this.blobs = blobs;
         this.versions = versions;
         this.aliases = aliases;
         this.leases = leases;
+        this.erasures = erasures;
+        this.erased = erased;
         this.grace = grace;
     }
 
@@ -108,14 +117,39 @@ public final class DeltaCollector {
         return versions.tasks().stream().mapToInt(task -> retain(task, newest).size()).sum();
     }
 
-    /** Removes every version, alias, tag and lease of a tenant, at once and for good. */
+    /**
+     * Removes every version, alias, tag and lease of a tenant, which may then publish anew. Nothing is published meanwhile. Where it is
+     * cut short, {@link #finishErasures} or another call finishes it, and gives the same receipt.
+     */
     public Receipt erase(String tenant) {
-        List<VersionTable.Erased> erased = versions.erase(Names.require("tenant", tenant));
-        for (Blobs.Blob blob : blobs.list(tenant + "/")) {
-            blobs.delete(blob.key());
+        return erase(Names.require("tenant", tenant), false);
+    }
+
+    /** The same for a tenant that is to publish nothing any more. A second time gives the receipt of the first. */
+    public Receipt eraseForGood(String tenant) {
+        return erase(Names.require("tenant", tenant), true);
+    }
+
+    /** The receipt of a tenant's last erasure; empty where there was none, or it is under way. */
+    public Optional<Receipt> receipt(String tenant) {
+        return erasures.find(tenant).flatMap(Erasures.Erasure::receipt);
+    }
+
+    /** Finishes what a process began that has died. */
+    public void finishErasures() {
+        erasures.unfinished().forEach(tenant -> erase(tenant, false));
+    }
+
+    private Receipt erase(String tenant, boolean forGood) {
+        Optional<Receipt> before = erasures.begin(tenant, forGood).receipt();
+        if (before.isPresent()) {
+            return before.get();
         }
-        versions.forget(tenant);
-        return new Receipt(tenant, erased.size(), erased.stream().mapToLong(VersionTable.Erased::bytes).sum(),
-                erased.stream().map(VersionTable.Erased::fileDigest).toList(), Instant.now());
+        for (Blobs.Blob blob : blobs.list(tenant + "/")) {
+            erasures.during(tenant, () -> blobs.delete(blob.key()));
+        }
+        leases.forget(tenant);
+        erased.accept(tenant);
+        return erasures.end(tenant).receipt().orElseThrow();
     }
 }

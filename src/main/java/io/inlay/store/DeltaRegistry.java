@@ -17,6 +17,8 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.LongStream;
@@ -38,12 +40,15 @@ public final class DeltaRegistry implements DeltaStore {
 
     private final Blobs blobs;
     private final VersionTable versions;
+    private final TenantTable tenants;
     private final Aliases aliases;
     private final Leases leases;
     private final Annotations annotations;
+    private final Erasures erasures;
     private final Quota quota;
+    private final List<Consumer<String>> erasureListeners = new CopyOnWriteArrayList<>();
 
-    /** A registry without quota, whose leases hold for ten minutes. */
+    /** A registry without quotas, whose leases hold for ten minutes. */
     public DeltaRegistry(Blobs blobs, DataSource source) {
         this(blobs, source, Quota.NONE, Duration.ofMinutes(10));
     }
@@ -52,9 +57,11 @@ public final class DeltaRegistry implements DeltaStore {
         Database database = new Database(source);
         this.blobs = blobs;
         this.versions = new VersionTable(database);
+        this.tenants = new TenantTable(database);
         this.aliases = new Aliases(database);
         this.leases = new Leases(database, UUID.randomUUID().toString(), leaseTerm);
         this.annotations = new Annotations(database);
+        this.erasures = new Erasures(database);
         this.quota = quota;
         takeIn();
     }
@@ -69,7 +76,13 @@ public final class DeltaRegistry implements DeltaStore {
 
     /** What removes from this registry. */
     public DeltaCollector collector(Duration grace) {
-        return new DeltaCollector(blobs, versions, aliases, leases, grace);
+        return new DeltaCollector(blobs, versions, aliases, leases, erasures,
+                tenant -> erasureListeners.forEach(each -> each.accept(tenant)), grace);
+    }
+
+    @Override
+    public void onErasure(Consumer<String> listener) {
+        erasureListeners.add(listener);
     }
 
     // ---- taking in ----
@@ -130,7 +143,7 @@ public final class DeltaRegistry implements DeltaStore {
     public DeltaVersion publish(String tenant, String base, String task, DeltaManifest draft, List<TensorBlocks> blocks,
             List<WholeTensor> tensors, BaseMatrices matrices) {
         requireNames(tenant, base, task);
-        quota.require(versions.usage(tenant), 0);
+        quota(tenant).require(usage(tenant), 0);
         DeltaFile.Encoded encoded = DeltaFile.encode(draft, blocks, tensors, matrices);
         return publish(tenant, base, task, encoded.manifest(), encoded.parts());
     }
@@ -143,7 +156,7 @@ public final class DeltaRegistry implements DeltaStore {
     public DeltaVersion bring(String tenant, String base, String task, MemorySegment file, String label, String baseFingerprint,
             BaseMatrices matrices) {
         requireNames(tenant, base, task);
-        quota.require(versions.usage(tenant), file.byteSize());
+        quota(tenant).require(usage(tenant), file.byteSize());
         DeltaManifest manifest;
         try (Arena decoded = Arena.ofShared()) {
             DeltaFile.Decoded delta = DeltaFile.decode(file, label, baseFingerprint, matrices, decoded);
@@ -318,11 +331,25 @@ public final class DeltaRegistry implements DeltaStore {
     }
 
     public Usage usage(String tenant) {
-        return versions.usage(tenant);
+        return tenants.usage(tenant);
     }
 
-    public Quota quota() {
-        return quota;
+    /** The quota that holds for a tenant: its own, and what of it is not set the server's. */
+    public Quota quota(String tenant) {
+        return tenants.quota(tenant).over(quota);
+    }
+
+    public OwnQuota ownQuota(String tenant) {
+        return tenants.quota(tenant);
+    }
+
+    /**
+     * Gives a tenant a quota of its own, here and in every other server of the database. What it stores already stays, over it or not.
+     *
+     * @throws Problem {@code CONFLICT} for a tenant that is erased
+     */
+    public void setQuota(String tenant, OwnQuota own) {
+        tenants.setQuota(Names.require("tenant", tenant), own);
     }
 
     // ---- removing ----

@@ -9,6 +9,7 @@ import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Consumer;
 
 /**
  * Delta checkpoints, per tenant, base and task. Versions are immutable and numbered from 1. Names are letters, digits, '.', '_' and '-',
@@ -60,4 +61,8 @@ public interface DeltaStore {
      * @throws Problem {@code CONFLICT} while an alias names it
      */
     boolean delete(DeltaVersion version);
+
+    /** Tells the listener of each tenant whose versions were erased by this process. A store that never erases tells nothing. */
+    default void onErasure(Consumer<String> listener) {
+    }
 }

@@ -55,6 +55,11 @@ final class Leases {
                 + "expires_at > ?", tenant, base, task, number, System.currentTimeMillis()).isEmpty();
     }
 
+    /** Forgets what was leased of a tenant whose rows are gone. */
+    void forget(String tenant) {
+        renewals.keySet().removeIf(key -> key.startsWith(tenant + "/"));
+    }
+
     void removeExpired() {
         long now = System.currentTimeMillis();
         renewals.values().removeIf(until -> until <= now);

@@ -3,7 +3,7 @@ package io.inlay.store;
 import io.inlay.Problem;
 
 /**
- * The most that one tenant may store; 0 is no bound.
+ * The most that one tenant may store; 0 is no bound. The server has one for all who have none of their own.
  *
  * @param bytes of all its versions' files together
  * @param versions of all its tasks together

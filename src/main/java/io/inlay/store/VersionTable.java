@@ -20,9 +20,11 @@ final class VersionTable {
     private static final String OF_VERSION = " where tenant = ? and base = ? and task = ? and number = ?";
 
     private final Database database;
+    private final TenantTable tenants;
 
     VersionTable(Database database) {
         this.database = database;
+        this.tenants = new TenantTable(database);
     }
 
     /** A version's file, by its digest and size, and what it says of itself. */
@@ -43,16 +45,18 @@ final class VersionTable {
      * Gives out the task's next number, or a later one.
      *
      * @param atLeast numbers below it are known to be taken
-     * @throws Problem {@code STORAGE_FULL} by the quota
+     * @param quota where the tenant has none of its own
+     * @throws Problem {@code STORAGE_FULL} by the quota, {@code CONFLICT} while the tenant is erased
      */
     DeltaVersion reserve(String tenant, String base, String task, int atLeast, Content content, Quota quota) {
-        ensureTenant(tenant);
+        tenants.ensure(tenant);
         return database.transaction(each -> {
-            quota.require(lock(each, tenant), content.bytes());
+            TenantTable.Row locked = tenants.lockOpen(each, tenant);
+            locked.quota().over(quota).require(locked.usage(), content.bytes());
             int number = Math.max(atLeast, each.query(row -> row.getInt(1), "select number from delta_version where tenant = ? and base = ? "
                     + "and task = ? order by number desc fetch first 1 rows only", tenant, base, task).stream().findFirst().orElse(0) + 1);
             insert(each, tenant, base, task, number, "publishing", content);
-            count(each, tenant, 1, content.bytes());
+            TenantTable.count(each, tenant, 1, content.bytes());
             return version(tenant, base, task, number, content);
         });
     }
@@ -69,10 +73,10 @@ final class VersionTable {
     /** Takes a reservation back, so that its number can be given again. */
     void abandon(DeltaVersion version) {
         database.transaction(each -> {
-            lock(each, version.tenant());
+            tenants.lock(each, version.tenant());
             if (each.update("delete from delta_version" + OF_VERSION + " and state = 'publishing'", version.tenant(), version.base(),
                     version.task(), version.number()) == 1) {
-                count(each, version.tenant(), -1, -version.fileBytes());
+                TenantTable.count(each, version.tenant(), -1, -version.fileBytes());
             }
             return null;
         });
@@ -80,12 +84,12 @@ final class VersionTable {
 
     /** Takes in a file that has no row; returns whether there was none. */
     boolean adopt(String tenant, String base, String task, int number, Content content) {
-        ensureTenant(tenant);
+        tenants.ensure(tenant);
         try {
             return database.transaction(each -> {
-                lock(each, tenant);
+                tenants.lockOpen(each, tenant);
                 insert(each, tenant, base, task, number, "published", content);
-                count(each, tenant, 1, content.bytes());
+                TenantTable.count(each, tenant, 1, content.bytes());
                 return true;
             });
         } catch (Problem there) {
@@ -115,7 +119,7 @@ final class VersionTable {
      */
     boolean delete(DeltaVersion version) {
         return database.transaction(each -> {
-            lock(each, version.tenant());
+            tenants.lock(each, version.tenant());
             Object[] key = {version.tenant(), version.base(), version.task(), version.number()};
             List<Long> bytes = each.query(row -> row.getLong(1), "select bytes from delta_version" + OF_VERSION
                     + " and state = 'published' for update", key);
@@ -129,7 +133,7 @@ final class VersionTable {
             each.update("update delta_version set state = 'deleted', manifest = null, note = null, changed_at = ?" + OF_VERSION, now(),
                     version.tenant(), version.base(), version.task(), version.number());
             each.update("delete from delta_tag" + OF_VERSION, key);
-            count(each, version.tenant(), -1, -bytes.getFirst());
+            TenantTable.count(each, version.tenant(), -1, -bytes.getFirst());
             return true;
         });
     }
@@ -143,46 +147,15 @@ final class VersionTable {
     /** Makes an unfinished version a deleted one, so that it can no longer be published; returns whether it still was unfinished. */
     boolean giveUp(Hidden hidden) {
         return database.transaction(each -> {
-            lock(each, hidden.tenant());
+            tenants.lock(each, hidden.tenant());
             Object[] key = {hidden.tenant(), hidden.base(), hidden.task(), hidden.number()};
             List<Long> reserved = each.query(row -> row.getLong(1), "select bytes from delta_version" + OF_VERSION
                     + " and state = 'publishing' for update", key);
             if (reserved.isEmpty()) {
                 return false;
             }
-            count(each, hidden.tenant(), -1, -reserved.getFirst());
+            TenantTable.count(each, hidden.tenant(), -1, -reserved.getFirst());
             return each.update("update delta_version set state = 'deleted', manifest = null" + OF_VERSION, key) == 1;
-        });
-    }
-
-    /** What an erasure takes. */
-    record Erased(String fileDigest, long bytes) {
-    }
-
-    /** Makes all of a tenant invisible and returns what has files. The rows stay until {@link #forget}, or files would be taken in again. */
-    List<Erased> erase(String tenant) {
-        return database.transaction(each -> {
-            List<Usage> locked = each.query(VersionTable::usage, "select versions, bytes from delta_tenant where tenant = ? for update", tenant);
-            if (locked.isEmpty()) {
-                return List.of();
-            }
-            List<Erased> all = each.query(row -> new Erased(row.getString("file_digest"), row.getLong("bytes")), "select file_digest, bytes "
-                    + "from delta_version where tenant = ? and state <> 'gone' order by base, task, number for update", tenant);
-            each.update("update delta_version set state = 'deleted', manifest = null, note = null where tenant = ? and state <> 'gone'", tenant);
-            for (String table : List.of("delta_alias_move", "delta_alias", "delta_tag", "delta_lease")) {
-                each.update("delete from " + table + " where tenant = ?", tenant);
-            }
-            each.update("update delta_tenant set versions = 0, bytes = 0 where tenant = ?", tenant);
-            return all;
-        });
-    }
-
-    /** Removes all rows of a tenant. */
-    void forget(String tenant) {
-        database.transaction(each -> {
-            each.query(VersionTable::usage, "select versions, bytes from delta_tenant where tenant = ? for update", tenant);
-            each.update("delete from delta_version where tenant = ?", tenant);
-            return each.update("delete from delta_tenant where tenant = ?", tenant);
         });
     }
 
@@ -255,38 +228,7 @@ final class VersionTable {
         return new Hidden(row.getString("tenant"), row.getString("base"), row.getString("task"), row.getInt("number"));
     }
 
-    Usage usage(String tenant) {
-        return database.query(VersionTable::usage, "select versions, bytes from delta_tenant where tenant = ?", tenant).stream().findFirst()
-                .orElse(new Usage(0, 0));
-    }
-
-    private static Usage usage(ResultSet row) throws SQLException {
-        return new Usage(row.getLong("versions"), row.getLong("bytes"));
-    }
-
     // ---- rows ----
-
-    private void ensureTenant(String tenant) {
-        if (database.query(row -> 1, "select 1 from delta_tenant where tenant = ?", tenant).isEmpty()) {
-            try {
-                database.update("insert into delta_tenant (tenant, versions, bytes) values (?, 0, 0)", tenant);
-            } catch (Problem there) {
-                if (!Database.isDuplicate(there)) {
-                    throw there;
-                }
-            }
-        }
-    }
-
-    private static Usage lock(Database.Transaction transaction, String tenant) throws SQLException {
-        return transaction.query(VersionTable::usage, "select versions, bytes from delta_tenant where tenant = ? for update", tenant).stream()
-                .findFirst().orElseThrow(() -> new Problem(Problem.Code.CONFLICT, "all of tenant " + tenant
-                        + " is being erased; try again in a moment"));
-    }
-
-    private static void count(Database.Transaction transaction, String tenant, int versions, long bytes) throws SQLException {
-        transaction.update("update delta_tenant set versions = versions + ?, bytes = bytes + ? where tenant = ?", versions, bytes, tenant);
-    }
 
     private static void insert(Database.Transaction transaction, String tenant, String base, String task, int number, String state,
             Content content) throws SQLException {

@@ -26,6 +26,11 @@ public final class Tensor {
         this.strides = strides;
     }
 
+    /** The library that made it. */
+    public Libtorch torch() {
+        return torch;
+    }
+
     public DType dtype() {
         return dtype;
     }

@@ -48,6 +48,7 @@ final class StoreBench {
         List<String[]> rows = new ArrayList<>();
         rows.add(new String[] {"bytes a value", "values", "Inlay", "XOR, split, zstd", "of it", "entropy"});
         CodecSizes longest = null;
+        double worst = 0;
         if (TunedDeltas.available()) {
             try (LlamaModel model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), BenchModels.llama107m(), ModelOptions.defaults());
                     Arena arena = Arena.ofShared()) {
@@ -56,6 +57,7 @@ final class StoreBench {
                     CodecSizes sizes = CodecSizes.of(delta.blocks(), model);
                     rows.add(row("tuned, " + run.name() + " (" + run.steps() + " steps, " + run.learningRate() + ")", sizes));
                     longest = run.equals(TunedDeltas.LONG) ? sizes : longest;
+                    worst = run.steps() == TunedDeltas.LONG.steps() ? Math.max(worst, sizes.ours() / sizes.xorSplit()) : worst;
                 }
             }
         }
@@ -73,7 +75,7 @@ final class StoreBench {
             Figures.skipped("store.size-vs-xor-split", "../shared/data/gsm8k is not there to train on");
         } else {
             Figures.atMost("store.bytes-per-value", longest.ours(), 0.75);
-            Figures.atMost("store.size-vs-xor-split", longest.ours() / longest.xorSplit(), 0.92);
+            Figures.atMost("store.size-vs-xor-split", worst, 0.92);
         }
     }
 

@@ -5,10 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
 import io.inlay.Problem;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.sql.SQLException;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -17,20 +14,19 @@ import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.UUID;
-import org.h2.jdbcx.JdbcDataSource;
+import javax.sql.DataSource;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** Keys in a real database that two servers share. */
-class KeyRingTest {
+/** Tenants and keys in a real database that two servers share, whatever it is. */
+abstract class KeyRingContract {
 
     private static final ServerSecret SECRET = ServerSecret.of(Optional.of("a secret of at least thirty-two characters"),
             Path.of("unused"));
     private static final ConfiguredKeys NONE = new ConfiguredKeys(List.of(), Map.of());
     private static final Duration SECONDS = Duration.ofSeconds(10);
 
-    private JdbcDataSource source;
+    private DataSource source;
 
     /** A clock that a test moves. */
     private static final class MovedClock extends Clock {
@@ -54,13 +50,12 @@ class KeyRingTest {
 
     private final MovedClock clock = new MovedClock();
 
+    /** A database without tenants and keys, and with a secret of none. */
+    abstract DataSource database() throws Exception;
+
     @BeforeEach
-    void makeDatabase() throws SQLException, IOException {
-        source = new JdbcDataSource();
-        source.setURL("jdbc:h2:mem:" + UUID.randomUUID() + ";DB_CLOSE_DELAY=-1");
-        try (var connection = source.getConnection(); var statement = connection.createStatement()) {
-            statement.execute(Files.readString(Path.of("src/main/resources/db/migration/V20__tenants_and_keys.sql")));
-        }
+    void makeDatabase() throws Exception {
+        source = database();
     }
 
     private KeyRing ring() {
@@ -203,6 +198,23 @@ class KeyRingTest {
                     "select digest from access_key"))
                     .getFirst();
             assertThat(stored).isEqualTo(SECRET.hex(key.text())).doesNotContain(key.text().substring(6));
+        }
+    }
+
+    @Test
+    void tenants_are_listed_by_name_and_a_name_is_given_once_in_whatever_case() {
+        try (KeyRing ring = ring()) {
+            Tenants tenants = new Tenants(ring);
+            tenants.create("zebra");
+            tenants.create("Acme");
+            assertThat(tenants.list()).extracting(Tenant::name).containsExactly("Acme", "zebra");
+            assertThatThrownBy(() -> tenants.create("acme")).isInstanceOf(Problem.class)
+                    .hasMessage("there is a tenant 'Acme' already, active; choose another name than 'acme'");
+            assertThat(tenants.requestDeletion("Acme").status()).isEqualTo(Tenant.Status.DELETION_REQUESTED);
+            assertThatThrownBy(() -> tenants.activate("Acme")).hasMessage("tenant Acme is being deleted and stays so; make another one");
+            assertThatThrownBy(() -> new Keys(ring).create(Optional.of("Acme"), Role.OWNER, "", Optional.empty()))
+                    .hasMessage("tenant Acme is being deleted; it gets no more keys");
+            assertThatThrownBy(() -> tenants.get("acme")).hasMessage("there is no tenant 'acme'; GET /v1/admin/tenants lists them");
         }
     }
 

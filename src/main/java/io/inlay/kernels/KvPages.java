@@ -1,0 +1,41 @@
+package io.inlay.kernels;
+
+import io.inlay.tensor.DType;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * Where one sequence's keys and values of one layer lie: page p holds positions {@value #PAGE} p to {@value #PAGE} (p + 1) - 1 as
+ * [G, {@value #PAGE}, D], keys at one offset from the page's address and values at another. A view: the memory is the pool's.
+ *
+ * @param addresses of the pages, native longs, in the order of positions
+ * @param length positions that are filled, 1 at least
+ * @param keyOffset bytes from a page's address to its keys of this layer
+ * @param valueOffset bytes to its values
+ * @param groups G, key/value heads
+ * @param dim D
+ */
+public record KvPages(MemorySegment addresses, int length, long keyOffset, long valueOffset, int groups, int dim, DType type) {
+
+    /** Positions in a page. */
+    public static final int PAGE = 16;
+
+    public KvPages {
+        if (length < 1 || addresses.byteSize() < 8L * Math.ceilDiv(length, PAGE)) {
+            throw new IllegalArgumentException(length + " positions do not lie in " + addresses.byteSize() / 8 + " pages of " + PAGE);
+        }
+    }
+
+    /** The same up to an earlier position. */
+    KvPages first(int positions) {
+        return new KvPages(addresses, positions, keyOffset, valueOffset, groups, dim, type);
+    }
+
+    /** The D elements of one position's key or value. */
+    MemorySegment row(boolean values, int group, int position) {
+        long bytes = (long) dim * type.bytes();
+        long page = addresses.getAtIndex(ValueLayout.JAVA_LONG, position / PAGE);
+        long at = page + (values ? valueOffset : keyOffset) + ((long) group * PAGE + position % PAGE) * bytes;
+        return MemorySegment.ofAddress(at).reinterpret(bytes);
+    }
+}

@@ -1,0 +1,171 @@
+package io.inlay.bench;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.lang.management.ManagementFactory;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.SplittableRandom;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+
+/** The packaged server: from its start to its first token, and 16 streams over HTTP beside 16 streams of the engine called directly, in turns. */
+final class HttpBench {
+
+    private static final int STREAMS = 16;
+    private static final int TOKENS = 48 + STREAMS;
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private final Path data;
+    private final HttpClient http = HttpClient.newHttpClient();
+    private final SplittableRandom random = new SplittableRandom(2);
+    private Process process;
+    private URI address;
+
+    private HttpBench(Path data) {
+        this.data = data;
+    }
+
+    public static void main(String[] arguments) throws IOException, InterruptedException {
+        int rounds = Integer.parseInt(arguments[0]);
+        HttpBench bench = new HttpBench(Files.createTempDirectory("inlay-serving-"));
+        List<Double> starts = new ArrayList<>();
+        List<Double> overHttp = new ArrayList<>();
+        List<Double> direct = new ArrayList<>();
+        // The first start computes the checkpoint's fingerprint and is not counted.
+        for (int i = 0; i <= 3; i++) {
+            double seconds = bench.start();
+            if (i > 0) {
+                starts.add(seconds);
+            }
+            if (i < 3) {
+                bench.stop();
+            }
+        }
+        Path checkpoint = BenchModels.llama1b();
+        try (PeerProcess engine = new PeerProcess("inlay-serving", ServingBench.java(ServingContender.class, checkpoint.toString(),
+                BenchModels.cache().resolve("serving-store").toString()))) {
+            for (int round = 0; round <= rounds; round++) {
+                double through = bench.streams();
+                double called = engine.ask("streams " + STREAMS + " 0").get("rate").asDouble();
+                System.err.printf(Locale.ROOT, "round %d of %d  over HTTP %.4g, directly %.4g tokens/s%n", round, rounds, through, called);
+                if (round > 0) {
+                    overHttp.add(through);
+                    direct.add(called);
+                }
+            }
+        } finally {
+            bench.stop();
+        }
+        System.out.printf(Locale.ROOT, "%nfrom the server's start to the first token of a stream: %.2f s (%s)%n16 streams over HTTP: %.4g tokens/s, "
+                + "of the engine called directly %.4g%n%n", Figures.median(starts), Figures.spread(starts), Figures.median(overHttp),
+                Figures.median(direct));
+        Figures.atMost("serving.start-to-first-token-s", Figures.median(starts), 3);
+        Figures.atLeast("serving.http-vs-engine", Figures.median(overHttp) / Figures.median(direct), 0.97);
+    }
+
+    /** Seconds from the process's start to a first token. */
+    private double start() throws IOException, InterruptedException {
+        int port;
+        try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            port = free.getLocalPort();
+        }
+        address = URI.create("http://127.0.0.1:" + port);
+        Path model = BenchModels.llama1b();
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
+        command.addAll(List.of("-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=" + port, "-Dinlay.models.folder=" + model.getParent(),
+                "-Dinlay.models.names=" + model.getFileName(), "-Dinlay.data=" + data, "-Dinlay.store=" + data.resolve("store"), "-jar",
+                "target/quarkus-app/quarkus-run.jar"));
+        long start = System.nanoTime();
+        process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(data.resolve("server.log").toFile()).start();
+        while (true) {
+            try {
+                AtomicLong first = new AtomicLong();
+                if (stream(1, () -> first.compareAndSet(0, System.nanoTime()))) {
+                    return (first.get() - start) / 1e9;
+                }
+            } catch (ConnectException notYet) {
+                if (!process.isAlive()) {
+                    throw new IOException("the server ended; see " + data.resolve("server.log"), notYet);
+                }
+            }
+            Thread.sleep(20);
+        }
+    }
+
+    private void stop() throws InterruptedException {
+        process.destroy();
+        process.waitFor();
+    }
+
+    /** Tokens a second from when all streams are under way until the first ends. */
+    private double streams() throws InterruptedException {
+        AtomicInteger underWay = new AtomicInteger();
+        AtomicInteger tokens = new AtomicInteger();
+        AtomicLong start = new AtomicLong();
+        AtomicLong end = new AtomicLong();
+        List<Thread> clients = new ArrayList<>();
+        for (int i = 0; i < STREAMS; i++) {
+            int[] seen = {0};
+            clients.add(Thread.ofVirtual().start(() -> {
+                try {
+                    stream(TOKENS, () -> {
+                        if (++seen[0] == 2 && underWay.incrementAndGet() == STREAMS) {
+                            start.set(System.nanoTime());
+                        } else if (start.get() != 0 && end.get() == 0) {
+                            tokens.incrementAndGet();
+                        }
+                    });
+                    end.compareAndSet(0, System.nanoTime());
+                } catch (IOException | InterruptedException failure) {
+                    throw new IllegalStateException(failure);
+                }
+            }));
+        }
+        for (Thread each : clients) {
+            each.join();
+        }
+        return tokens.get() / ((end.get() - start.get()) / 1e9);
+    }
+
+    /** One streamed completion of 32 prompt tokens; false when the server does not take it yet. */
+    private boolean stream(int tokens, Runnable token) throws IOException, InterruptedException {
+        ArrayNode prompt = JSON.createArrayNode();
+        synchronized (random) {
+            random.ints(32, 5, 128_000).forEach(prompt::add);
+        }
+        String body = JSON.createObjectNode().put("model", BenchModels.llama1b().getFileName().toString()).put("max_tokens", tokens)
+                .put("temperature", 0).put("stream", true).set("prompt", prompt).toString();
+        HttpRequest request = HttpRequest.newBuilder(address.resolve("/v1/completions")).header("Authorization", "Bearer inlay-demo-key")
+                .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body)).build();
+        HttpResponse<InputStream> response = http.send(request, HttpResponse.BodyHandlers.ofInputStream());
+        try (BufferedReader lines = new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {
+            if (response.statusCode() != 200) {
+                return false;
+            }
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                if (line.startsWith("data: {")) {
+                    token.run();
+                }
+            }
+            return true;
+        }
+    }
+}
