@@ -18,6 +18,7 @@ import com.openai.models.chat.completions.ChatCompletionCreateParams;
 import com.openai.models.chat.completions.ChatCompletionStreamOptions;
 import com.openai.models.completions.Completion;
 import com.openai.models.completions.CompletionCreateParams;
+import com.openai.models.embeddings.EmbeddingCreateParams;
 import com.openai.models.files.FileCreateParams;
 import com.openai.models.files.FileObject;
 import com.openai.models.files.FilePurpose;
@@ -139,6 +140,24 @@ class OpenAiClientTest {
         client.fineTuning().jobs().cancel(job.id());
         await().atMost(Duration.ofMinutes(1)).until(() -> client.fineTuning().jobs().retrieve(job.id()).status()
                 .equals(FineTuningJob.Status.CANCELLED));
+    }
+
+    /** The client's validation is generated from OpenAI's published schema. */
+    @Test
+    void what_is_openais_is_as_its_schema_has_it() {
+        FileObject file = client.files().create(FileCreateParams.builder().purpose(FilePurpose.FINE_TUNE)
+                .file(FineTuningTest.DATA.getBytes(StandardCharsets.UTF_8)).build()).validate();
+        client.files().retrieve(file.id()).validate();
+        client.files().list().response().validate();
+        client.models().list().response().validate();
+        client.models().retrieve("small").validate();
+        client.completions().create(CompletionCreateParams.builder().model("small").prompt("hello").maxTokens(3).build()).validate();
+        client.chat().completions().create(hello("small").build()).validate();
+        try (StreamResponse<ChatCompletionChunk> chunks = client.chat().completions().createStreaming(hello("small").build())) {
+            chunks.stream().forEach(ChatCompletionChunk::validate);
+        }
+        client.embeddings().create(EmbeddingCreateParams.builder().model("small").input("hello").build()).validate();
+        assertThat(client.files().delete(file.id()).validate().deleted()).isTrue();
     }
 
     @Test

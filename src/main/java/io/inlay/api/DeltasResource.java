@@ -56,7 +56,7 @@ public class DeltasResource {
         int size = Paging.size(limit);
         List<DeltaVersion> page = deltas.page(caller.tenant(), new VersionFilter(Optional.ofNullable(base), Optional.ofNullable(task),
                 Optional.ofNullable(tag), Optional.ofNullable(alias)), Optional.ofNullable(after).map(VersionPlace::parse), size + 1);
-        return new Wire.ListOf<>("list", page.stream().limit(size).map(views::delta).toList(), page.size() > size);
+        return Wire.ListOf.page(page.stream().limit(size).map(views::delta).toList(), DeltaWire.Delta::id, page.size() > size);
     }
 
     @GET

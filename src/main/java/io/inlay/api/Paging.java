@@ -37,6 +37,8 @@ final class Paging {
             from++;
         }
         int to = Math.min(rows.size(), from + size);
-        return new Wire.ListOf<>("list", rows.subList(from, to).stream().map(view).toList(), to < rows.size());
+        List<T> shown = rows.subList(from, to);
+        return shown.isEmpty() ? Wire.ListOf.of(List.of()) : new Wire.ListOf<>("list", shown.stream().map(view).toList(),
+                id.apply(shown.getFirst()), id.apply(shown.getLast()), to < rows.size());
     }
 }

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.List;
+import java.util.function.Function;
 
 /** JSON as OpenAI's API has it; names are the wire's. Unknown fields of requests are ignored, as OpenAI's clients expect of servers. */
 final class Wire {
@@ -21,10 +22,16 @@ final class Wire {
 
     // ---- answers ----
 
-    record ListOf<T>(String object, List<T> data, boolean has_more) {
+    /** The ids are of the page's first and last item, absent where it is empty or not a page. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ListOf<T>(String object, List<T> data, String first_id, String last_id, boolean has_more) {
 
         static <T> ListOf<T> of(List<T> data) {
-            return new ListOf<>("list", data, false);
+            return new ListOf<>("list", data, null, null, false);
+        }
+
+        static <T> ListOf<T> page(List<T> data, Function<T, String> id, boolean more) {
+            return data.isEmpty() ? of(data) : new ListOf<>("list", data, id.apply(data.getFirst()), id.apply(data.getLast()), more);
         }
     }
 
