@@ -55,8 +55,14 @@ public final class ModelCatalog implements AutoCloseable {
 
     /**
      * @param residentBytes of deltas that each model keeps in memory beyond use
+     * @param listener hears of steps and loads of all models
      */
-    public record Settings(GenerationEngine.Limits limits, long residentBytes) {
+    public record Settings(GenerationEngine.Limits limits, long residentBytes, ServingListener listener) {
+
+        /** With nobody who listens. */
+        public Settings(GenerationEngine.Limits limits, long residentBytes) {
+            this(limits, residentBytes, ServingListener.NONE);
+        }
     }
 
     /** Begins to load the models; returns at once. */
@@ -74,8 +80,9 @@ public final class ModelCatalog implements AutoCloseable {
         long start = System.nanoTime();
         try {
             entry.model = opener.get();
-            entry.residency = new DeltaResidency(entry.model, store, settings.residentBytes());
-            entry.engine = new GenerationEngine(entry.model, entry.residency, settings.limits());
+            entry.residency = new DeltaResidency(entry.model, store, settings.residentBytes(), settings.listener());
+            entry.engine = new GenerationEngine(entry.model, entry.residency, settings.limits(), Forward.of(entry.model),
+                    settings.listener());
             entry.status = Status.READY;
             LOG.info("model {} is ready after {} ms: {} parameters, {}", name, (System.nanoTime() - start) / 1_000_000,
                     entry.model.parameterCount(), entry.model.fingerprint());
@@ -97,6 +104,12 @@ public final class ModelCatalog implements AutoCloseable {
 
     public Status status(String name) {
         return entries.get(name).status;
+    }
+
+    /** The engine of a model that is ready. */
+    public Optional<GenerationEngine> engine(String name) {
+        Entry entry = entries.get(name);
+        return entry == null || entry.status != Status.READY ? Optional.empty() : Optional.of(entry.engine);
     }
 
     /** Why a model failed to load. */
