@@ -29,8 +29,10 @@ class Answers {
 
     private final ObjectMapper json;
     private final RoutingContext client;
+    private final Admission admission;
 
-    Answers(ObjectMapper json, RoutingContext client) {
+    Answers(ObjectMapper json, RoutingContext client, Admission admission) {
+        this.admission = admission;
         this.json = json;
         this.client = client;
     }
@@ -38,7 +40,7 @@ class Answers {
     Response answer(ModelCatalog.Resolved resolved, GenerationRequest request, AnswerShape shape, boolean stream, boolean withUsage) {
         // Holds at most a request's tokens; the engine never waits for a slow reader.
         BlockingQueue<GenerationEvent> events = new LinkedBlockingQueue<>();
-        Generation generation = resolved.engine().submit(request, events::add);
+        Generation generation = admission.submit(resolved, request, events::add);
         // Not the response's own close handler: it has room for one, and streaming puts another in its place.
         client.addEndHandler(_ -> generation.cancel());
         Response.ResponseBuilder response = Response.ok();

@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
@@ -40,6 +41,7 @@ final class JobRunner {
     private final JobCheckpoints checkpoints;
     private final String code;
     private final Supplier<Pace> paces;
+    private final LongAdder steps = new LongAdder();
     private volatile boolean stopping;
 
     /**
@@ -57,6 +59,11 @@ final class JobRunner {
         this.checkpoints = checkpoints;
         this.code = code;
         this.paces = paces;
+    }
+
+    /** Training steps of all runs. */
+    long steps() {
+        return steps.sum();
     }
 
     /** Makes runs keep their state and end before their next step; their jobs go back into the queue, for the next start. */
@@ -138,7 +145,7 @@ final class JobRunner {
         }
         try (Arena arena = Arena.ofShared()) {
             TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation,
-                    parameters, new JobEvents(jobs, run), new Wishes(run), own, arena);
+                    parameters, new JobEvents(jobs, run, steps), new Wishes(run), own, arena);
             List<JobEvent> events = jobs.events(run.id());
             return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),
