@@ -61,7 +61,7 @@ class ArchitectureTest {
     void only_server_and_api_know_quarkus_and_jakarta() {
         noClasses().that().resideOutsideOfPackages("io.inlay.server..", "io.inlay.api..").should().dependOnClassesThat()
                 .resideInAnyPackage("io.quarkus..", "jakarta..", "io.vertx..", "io.smallrye..", "org.jboss.resteasy..",
-                        "org.eclipse.microprofile..").check(CODE);
+                        "org.eclipse.microprofile..", "io.micrometer..", "io.prometheus..", "io.opentelemetry..").check(CODE);
     }
 
     @Test

@@ -1,7 +1,9 @@
 package io.inlay;
 
+import java.time.Duration;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.Optional;
 
 /**
  * A refusal or failure that a user can act on: a stable code, and a message that says what, where and what to do next.
@@ -30,6 +32,7 @@ public final class Problem extends RuntimeException {
         STORAGE_FAILED,
         NOT_FINITE,
         OVERLOADED,
+        DEADLINE_EXCEEDED,
         CANCELLED,
         UNAVAILABLE,
         INTERNAL;
@@ -41,14 +44,30 @@ public final class Problem extends RuntimeException {
     }
 
     private final Code code;
+    private final transient Duration retryAfter;
 
     public Problem(Code code, String message) {
         this(code, message, null);
     }
 
     public Problem(Code code, String message, Throwable cause) {
+        this(code, message, cause, null);
+    }
+
+    private Problem(Code code, String message, Throwable cause, Duration retryAfter) {
         super(Objects.requireNonNull(message), cause);
         this.code = Objects.requireNonNull(code);
+        this.retryAfter = retryAfter;
+    }
+
+    /** A refusal that ends with time: the same request may be taken after the wait. */
+    public static Problem until(Code code, String message, Duration wait) {
+        return new Problem(code, message, null, wait);
+    }
+
+    /** How long to wait before asking again, where that is known. */
+    public Optional<Duration> retryAfter() {
+        return Optional.ofNullable(retryAfter);
     }
 
     public Code code() {

@@ -26,16 +26,26 @@ final class TokenBucket {
      * @param now in nanoseconds, of any origin
      */
     synchronized Optional<Duration> take(long now) {
+        Optional<Duration> wait = until(1, now);
+        if (wait.isEmpty()) {
+            tokens--;
+        }
+        return wait;
+    }
+
+    /** How long until it holds so many tokens; empty when it does. Takes none. */
+    synchronized Optional<Duration> until(double wanted, long now) {
         // Threads may come with times out of order; what was counted once is not counted again.
         if (now > filledAt) {
             tokens = Math.min(burst, tokens + (now - filledAt) / NANOS * rate);
             filledAt = now;
         }
-        if (tokens >= 1) {
-            tokens--;
-            return Optional.empty();
-        }
-        return Optional.of(Duration.ofNanos((long) Math.ceil((1 - tokens) / rate * NANOS)));
+        return tokens >= wanted ? Optional.empty() : Optional.of(Duration.ofNanos((long) Math.ceil((wanted - tokens) / rate * NANOS)));
+    }
+
+    /** Takes what was used already, if need be below nothing. */
+    synchronized void charge(double used) {
+        tokens -= used;
     }
 
     /** Whether it is as full as it was when new. */

@@ -68,11 +68,9 @@ public class AccessFilter {
     }
 
     private Response tooMany(Principal principal, Duration wait) {
-        long seconds = Math.max(1, (wait.toMillis() + 999) / 1000);
-        return Problems.response(new Problem(Problem.Code.RATE_LIMIT_EXCEEDED, principal.tenant().map(name -> "tenant " + name)
+        return Problems.response(Problem.until(Problem.Code.RATE_LIMIT_EXCEEDED, principal.tenant().map(name -> "tenant " + name)
                 .orElse("the key") + " sends more than " + rates.rate() + " requests a second (inlay.limits.requests-per-second); try "
-                        + "again in "
-                + seconds + " s")).header(HttpHeaders.RETRY_AFTER, seconds).header("retry-after-ms", Math.max(1, wait.toMillis())).build();
+                        + "again in " + Math.max(1, (wait.toMillis() + 999) / 1000) + " s", wait)).build();
     }
 
     @ServerRequestFilter

@@ -31,8 +31,10 @@ class Answers {
 
     private final ObjectMapper json;
     private final RoutingContext client;
+    private final Admission admission;
 
-    Answers(ObjectMapper json, RoutingContext client) {
+    Answers(ObjectMapper json, RoutingContext client, Admission admission) {
+        this.admission = admission;
         this.json = json;
         this.client = client;
     }
@@ -71,13 +73,12 @@ class Answers {
     private record Run(List<Part> parts, AnswerShape shape, int promptTokens, BlockingQueue<Heard> events, List<Generation> generations) {
     }
 
-    private static List<Generation> submit(ModelCatalog.Resolved resolved, List<Part> parts, BlockingQueue<Heard> events) {
+    private List<Generation> submit(ModelCatalog.Resolved resolved, List<Part> parts, BlockingQueue<Heard> events) {
         List<Generation> generations = new ArrayList<>();
         try {
             for (int i = 0; i < parts.size(); i++) {
                 int part = i;
-                generations.add(resolved.engine().submit(resolved.tenant(), parts.get(i).request(),
-                        event -> events.add(new Heard(part, event))));
+                generations.add(admission.submit(resolved, parts.get(i).request(), event -> events.add(new Heard(part, event))));
             }
         } catch (RuntimeException refused) {
             generations.forEach(Generation::cancel);

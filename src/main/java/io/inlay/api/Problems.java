@@ -8,6 +8,7 @@ import io.inlay.Problem;
 import io.vertx.core.http.HttpClosedException;
 import io.vertx.ext.web.RoutingContext;
 import jakarta.ws.rs.WebApplicationException;
+import jakarta.ws.rs.core.HttpHeaders;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
 import java.nio.channels.ClosedChannelException;
@@ -37,6 +38,7 @@ public class Problems {
             case PAYLOAD_TOO_LARGE -> 413;
             case RATE_LIMIT_EXCEEDED -> 429;
             case OVERLOADED, UNAVAILABLE -> 503;
+            case DEADLINE_EXCEEDED -> 504;
             case STORAGE_FULL -> 507;
             case CORRUPT_CHECKPOINT, UNSUPPORTED_MODEL, CORRUPT_DELTA, STORAGE_FAILED, NOT_FINITE, INTERNAL -> 500;
         };
@@ -49,6 +51,7 @@ public class Problems {
             case 404 -> "not_found_error";
             case 429 -> "rate_limit_error";
             case 503 -> "service_unavailable_error";
+            case 504 -> "timeout_error";
             case 500, 507 -> "server_error";
             default -> "invalid_request_error";
         };
@@ -58,18 +61,23 @@ public class Problems {
     @ServerExceptionMapper
     public Response map(Problem problem) {
         int status = status(problem.code());
-        if (status >= 500 && problem.code() != Problem.Code.OVERLOADED && problem.code() != Problem.Code.UNAVAILABLE) {
+        if (status >= 500 && status != 503 && status != 504) {
             LOG.error("request {}: {}", RequestId.of(context), problem.getMessage(), problem);
         }
-        Response.ResponseBuilder response = response(problem);
-        if (status == 503) {
-            response.header("Retry-After", "1");
-        }
-        return response.build();
+        return response(problem).build();
     }
 
+    /** The problem's answer, with when to ask again: as it says, or else in a second where the server is busy. */
     static Response.ResponseBuilder response(Problem problem) {
-        return Response.status(status(problem.code())).type(MediaType.APPLICATION_JSON_TYPE).entity(body(problem));
+        int status = status(problem.code());
+        Response.ResponseBuilder response = Response.status(status).type(MediaType.APPLICATION_JSON_TYPE).entity(body(problem));
+        problem.retryAfter().ifPresentOrElse(wait -> response.header(HttpHeaders.RETRY_AFTER, Math.max(1, (wait.toMillis() + 999) / 1000))
+                .header("retry-after-ms", Math.max(1, wait.toMillis())), () -> {
+                    if (status == 503) {
+                        response.header(HttpHeaders.RETRY_AFTER, "1");
+                    }
+                });
+        return response;
     }
 
     @ServerExceptionMapper(priority = 1)

@@ -14,7 +14,9 @@ import java.util.ArrayDeque;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Deltas of one model in memory, within a budget of bytes: decoded on demand, each once however many ask for it at the same time, never
@@ -26,6 +28,9 @@ public final class DeltaResidency implements AutoCloseable {
     private final LlamaModel model;
     private final DeltaStore store;
     private final long budget;
+    private final ServingListener listener;
+    /** Versions whose linears are copies with the blocks in place, from the next load on. */
+    private final Set<Key> merged = ConcurrentHashMap.newKeySet();
     /** Resident or on the way, the least recently used first. */
     private final Map<Key, Resident> residents = new LinkedHashMap<>(16, 0.75f, true);
     /** Loads that wait for room, in the order in which they get it. */
@@ -48,16 +53,23 @@ public final class DeltaResidency implements AutoCloseable {
     private static final class Resident {
         private final Key key;
         private final DeltaVersion version;
+        /** Taken from the budget; 0 for what is merged. */
         private final long bytes;
+        private final boolean merged;
         private final CompletableFuture<WeightOverlay> loaded = new CompletableFuture<>();
         private Arena arena;
         private int users;
         private boolean unwanted;
 
-        private Resident(Key key, DeltaVersion version, long bytes) {
+        private Resident(Key key, DeltaVersion version, long bytes, boolean merged) {
             this.key = key;
             this.version = version;
             this.bytes = bytes;
+            this.merged = merged;
+        }
+
+        private boolean resident() {
+            return arena != null;
         }
 
         private boolean idle() {
@@ -93,6 +105,15 @@ public final class DeltaResidency implements AutoCloseable {
      * @param budget bytes of block values in memory at most
      */
     public DeltaResidency(LlamaModel model, DeltaStore store, long budget) {
+        this(model, store, budget, ServingListener.NONE);
+    }
+
+    /**
+     * @param budget bytes of block values in memory at most; versions that are served merged come on top
+     * @param listener hears of loads
+     */
+    public DeltaResidency(LlamaModel model, DeltaStore store, long budget, ServingListener listener) {
+        this.listener = listener;
         this.model = model;
         this.store = store;
         this.budget = budget;
@@ -131,7 +152,8 @@ public final class DeltaResidency implements AutoCloseable {
         if (resident != null) {
             hits++;
         } else {
-            resident = new Resident(key, version, Math.multiplyExact(version.manifest().values(), model.dtype().bytes()));
+            boolean whole = merged.contains(key);
+            resident = new Resident(key, version, whole ? 0 : Math.multiplyExact(version.manifest().values(), model.dtype().bytes()), whole);
             residents.put(key, resident);
             queue.add(resident);
             loads++;
@@ -145,18 +167,22 @@ public final class DeltaResidency implements AutoCloseable {
 
     private void load(Resident resident) {
         Arena arena = Arena.ofShared();
+        long start = 0;
         try {
             awaitRoom(resident);
+            start = System.nanoTime();
             try {
                 WeightOverlay overlay = decode(resident, arena);
                 synchronized (this) {
                     resident.arena = arena;
                 }
                 resident.loaded.complete(overlay);
+                listener.loaded(model.name(), System.nanoTime() - start, false);
             } catch (Throwable failure) {
                 synchronized (this) {
                     bytes -= resident.bytes;
                 }
+                listener.loaded(model.name(), System.nanoTime() - start, true);
                 throw failure;
             }
         } catch (Throwable failure) {
@@ -214,10 +240,10 @@ public final class DeltaResidency implements AutoCloseable {
     }
 
     private WeightOverlay decode(Resident resident, Arena arena) {
-        if (model.dtype() == DType.BF16) {
+        if (model.dtype() == DType.BF16 && !resident.merged) {
             return overlay(resident, arena);
         }
-        // The overlay of a model in another type holds converted copies, so the decoded blocks can go at once.
+        // The overlay of a model in another type, and one that is merged, holds copies, so the decoded blocks can go at once.
         try (Arena decoded = Arena.ofShared()) {
             return overlay(resident, decoded);
         }
@@ -232,7 +258,8 @@ public final class DeltaResidency implements AutoCloseable {
             throw new Problem(Problem.Code.CORRUPT_DELTA, version.model() + " has " + values + " values, its manifest says "
                     + version.manifest().values() + "; the file is damaged, restore it from a copy");
         }
-        return WeightOverlay.of(model, delta.blocks(), delta.tensors());
+        return resident.merged ? WeightOverlay.merged(model, delta.blocks(), delta.tensors())
+                : WeightOverlay.of(model, delta.blocks(), delta.tensors());
     }
 
     private final class CountedLease implements Lease {
@@ -289,9 +316,43 @@ public final class DeltaResidency implements AutoCloseable {
         resident.free();
     }
 
+    /**
+     * Serves a version merged, from its next load on: every linear that it has blocks in as a copy with the blocks in place, without tile
+     * tables. The same bits as tiled, for the memory of those linears, which no budget bounds.
+     */
+    public void merge(DeltaVersion version) {
+        merged.add(Key.of(version));
+    }
+
+    /**
+     * How a version lies in memory.
+     *
+     * @param resident whether it is there
+     * @param loading whether it is on its way
+     * @param merged whether it is served merged, or will be
+     * @param users leases of it, pins included
+     * @param bytes that it takes, 0 while it is not there
+     */
+    public record Standing(boolean resident, boolean loading, boolean merged, int users, long bytes) {
+    }
+
+    public synchronized Standing standing(DeltaVersion version) {
+        Resident found = residents.get(Key.of(version));
+        if (found == null) {
+            return new Standing(false, false, merged.contains(Key.of(version)), 0, 0);
+        }
+        return new Standing(found.resident(), !found.resident(), found.merged, found.users,
+                found.resident() ? found.loaded.join().bytes() : 0);
+    }
+
     public synchronized Figures figures() {
-        int resident = (int) residents.values().stream().filter(each -> each.arena != null).count();
+        int resident = (int) residents.values().stream().filter(Resident::resident).count();
         return new Figures(resident, bytes, hits, loads);
+    }
+
+    /** Bytes of versions that are served merged, which are not among the figures' own. */
+    public synchronized long mergedBytes() {
+        return residents.values().stream().filter(each -> each.merged && each.resident()).mapToLong(each -> each.loaded.join().bytes()).sum();
     }
 
     /** Waits for loads under way and frees what nobody uses; what is in use is freed when its last lease is closed. */

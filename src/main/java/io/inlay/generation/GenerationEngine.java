@@ -39,6 +39,7 @@ public final class GenerationEngine implements AutoCloseable {
     private final KvMemory memory;
     private final DeltaResidency residency;
     private final Limits limits;
+    private final ServingListener listener;
     private final Thread thread;
     private final FairQueue<RunningGeneration> waiting = new FairQueue<>();
     /** Touched by the engine's thread only. */
@@ -98,10 +99,16 @@ public final class GenerationEngine implements AutoCloseable {
 
     /** Closes neither model nor residency. */
     public GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits) {
-        this(model, residency, limits, Forward.of(model));
+        this(model, residency, limits, Forward.of(model), ServingListener.NONE);
     }
 
     GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward) {
+        this(model, residency, limits, forward, ServingListener.NONE);
+    }
+
+    /** @param listener hears of its steps */
+    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward, ServingListener listener) {
+        this.listener = listener;
         this.model = model;
         this.forward = forward;
         this.memory = new KvMemory(model, limits.cacheBytes(), limits.swapFolder());
@@ -113,6 +120,15 @@ public final class GenerationEngine implements AutoCloseable {
 
     public LlamaModel model() {
         return model;
+    }
+
+    public DeltaResidency residency() {
+        return residency;
+    }
+
+    /** Whether its thread is there to take turns. */
+    public boolean isAlive() {
+        return thread.isAlive();
     }
 
     /** Generations that were accepted and have not ended. */
@@ -141,7 +157,7 @@ public final class GenerationEngine implements AutoCloseable {
      *         queued then, and the listener hears nothing
      */
     public Generation submit(String tenant, GenerationRequest request, Consumer<GenerationEvent> listener) {
-        requireFitting(request.prompt());
+        PromptFit.require(request.prompt(), model, positions);
         RunningGeneration running = new RunningGeneration(model, tenant, request, positions, listener, this::wake);
         synchronized (this) {
             if (draining || closing) {
@@ -155,23 +171,6 @@ public final class GenerationEngine implements AutoCloseable {
             wake();
         }
         return running;
-    }
-
-    private void requireFitting(int[] prompt) {
-        if (prompt.length >= model.maxContext()) {
-            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length + " tokens; model " + model.name()
-                    + " takes " + model.maxContext() + ", the answer's included; shorten the prompt");
-        }
-        if (prompt.length >= positions) {
-            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length + " tokens; the server has memory for "
-                    + positions + " in one request, the answer's included; shorten the prompt, or give inlay.generation.cache-bytes more");
-        }
-        for (int token : prompt) {
-            if (token < 0 || token >= model.config().vocabularySize()) {
-                throw new Problem(Problem.Code.INVALID_REQUEST, "the prompt has token " + token + "; model " + model.name()
-                        + " has tokens 0 to " + (model.config().vocabularySize() - 1));
-            }
-        }
     }
 
     private synchronized void wake() {
@@ -329,6 +328,7 @@ public final class GenerationEngine implements AutoCloseable {
             }
             return;
         }
+        listener.stepped(model.name(), stepping.size());
         for (int i = 0; i < stepping.size(); i++) {
             take(stepping.get(i), logits[last.get(i)]);
         }

@@ -50,19 +50,25 @@ public final class ModelCatalog implements AutoCloseable {
             this.loader = loader;
         }
 
-        private Resolved resolved(String tenant, Optional<DeltaVersion> delta) {
-            return new Resolved(tenant, engine, grammars, passages, delta);
+        private Resolved resolved(Optional<DeltaVersion> delta) {
+            return new Resolved(engine, grammars, passages, delta);
         }
     }
 
-    /** A name's meaning to a tenant: who answers, by which grammars, who reads texts, and the delta that is laid over the base, if any. */
-    public record Resolved(String tenant, GenerationEngine engine, Grammars grammars, Passages passages, Optional<DeltaVersion> delta) {
+    /** A name's meaning: who answers, by which grammars, who reads texts, and the delta that is laid over the base, if any. */
+    public record Resolved(GenerationEngine engine, Grammars grammars, Passages passages, Optional<DeltaVersion> delta) {
     }
 
     /**
      * @param residentBytes of deltas that each model keeps in memory beyond use
+     * @param listener hears of steps and loads of all models
      */
-    public record Settings(GenerationEngine.Limits limits, long residentBytes) {
+    public record Settings(GenerationEngine.Limits limits, long residentBytes, ServingListener listener) {
+
+        /** With nobody who listens. */
+        public Settings(GenerationEngine.Limits limits, long residentBytes) {
+            this(limits, residentBytes, ServingListener.NONE);
+        }
     }
 
     /** Begins to load the models; returns at once. */
@@ -80,10 +86,11 @@ public final class ModelCatalog implements AutoCloseable {
         long start = System.nanoTime();
         try {
             entry.model = opener.get();
-            entry.residency = new DeltaResidency(entry.model, store, settings.residentBytes());
+            entry.residency = new DeltaResidency(entry.model, store, settings.residentBytes(), settings.listener());
             entry.passages = new Passages(entry.model, entry.residency);
             entry.grammars = new Grammars(entry.model.tokenizer());
-            entry.engine = new GenerationEngine(entry.model, entry.residency, settings.limits());
+            entry.engine = new GenerationEngine(entry.model, entry.residency, settings.limits(), Forward.of(entry.model),
+                    settings.listener());
             entry.status = Status.READY;
             LOG.info("model {} is ready after {} ms: {} parameters, {}", name, (System.nanoTime() - start) / 1_000_000,
                     entry.model.parameterCount(), entry.model.fingerprint());
@@ -105,6 +112,12 @@ public final class ModelCatalog implements AutoCloseable {
 
     public Status status(String name) {
         return entries.get(name).status;
+    }
+
+    /** The engine of a model that is ready. */
+    public Optional<GenerationEngine> engine(String name) {
+        Entry entry = entries.get(name);
+        return entry == null || entry.status != Status.READY ? Optional.empty() : Optional.of(entry.engine);
     }
 
     /** Why a model failed to load. */
@@ -145,15 +158,15 @@ public final class ModelCatalog implements AutoCloseable {
         }
         Entry entry = ready(parts.group(1), name);
         if (parts.group(2) == null) {
-            return entry.resolved(tenant, Optional.empty());
+            return entry.resolved(Optional.empty());
         }
         if (parts.group(4) != null) {
-            return entry.resolved(tenant, Optional.of(store.findByAlias(tenant, parts.group(1), parts.group(2), parts.group(4))
+            return entry.resolved(Optional.of(store.findByAlias(tenant, parts.group(1), parts.group(2), parts.group(4))
                     .orElseThrow(() -> notFound(name))));
         }
         OptionalInt number = parts.group(3) == null ? OptionalInt.empty() : OptionalInt.of(Integer.parseInt(parts.group(3)));
         DeltaVersion version = store.find(tenant, parts.group(1), parts.group(2), number).orElseThrow(() -> notFound(name));
-        return entry.resolved(tenant, Optional.of(version));
+        return entry.resolved(Optional.of(version));
     }
 
     private static Problem notFound(String name) {

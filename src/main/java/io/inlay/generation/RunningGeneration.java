@@ -36,6 +36,11 @@ final class RunningGeneration implements Generation {
     private final int limit;
     private final PrefixCache.Owner owner;
     private volatile boolean cancelled;
+    private volatile Problem failure;
+    private final long submitted = System.nanoTime();
+    private volatile long begun;
+    private volatile long opened;
+    private volatile long first;
     private CompletableFuture<DeltaResidency.Lease> lease;
     private WeightOverlay overlay;
     private KvCache cache;
@@ -69,12 +74,24 @@ final class RunningGeneration implements Generation {
         wake.run();
     }
 
+    @Override
+    public void fail(Problem why) {
+        failure = why;
+        cancel();
+    }
+
+    @Override
+    public Phases phases() {
+        return new Phases(submitted, begun, opened, first);
+    }
+
     boolean isCancelled() {
         return cancelled;
     }
 
     /** Asks for the delta, which is loaded elsewhere. */
     void begin(DeltaResidency residency) {
+        begun = System.nanoTime();
         if (request.delta().isPresent()) {
             try {
                 lease = residency.acquire(request.delta().get());
@@ -127,6 +144,7 @@ final class RunningGeneration implements Generation {
     /** Makes what the first step needs, once the delta is there. The prompt's beginning may be there from another request. */
     void open(KvMemory memory) {
         if (cache == null) {
+            opened = System.nanoTime();
             overlay = lease == null ? WeightOverlay.none() : lease.join().overlay();
             cache = memory.pool().cache(prompt.length + limit);
             memory.prefixes().begin(owner, prompt, wholePages(), cache);
@@ -196,6 +214,9 @@ final class RunningGeneration implements Generation {
         try {
             int token = drawer.next(logits);
             drawn++;
+            if (drawn == 1) {
+                first = System.nanoTime();
+            }
             return draw(token);
         } catch (ListenerFailure broken) {
             LOG.warn("a listener failed; its generation with {} is cancelled", name, broken.getCause());
@@ -207,7 +228,8 @@ final class RunningGeneration implements Generation {
 
     /** The last event of what was cancelled. */
     GenerationEvent cancelled() {
-        return finished(FinishReason.CANCELLED);
+        Problem why = failure;
+        return why == null ? finished(FinishReason.CANCELLED) : new GenerationEvent.Failed(why);
     }
 
     private GenerationEvent draw(int token) {

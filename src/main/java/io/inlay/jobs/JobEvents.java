@@ -11,6 +11,7 @@ import io.inlay.tuning.WarmUpPlacement;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.atomic.LongAdder;
 
 /** Makes what a run says into its job's events; of the steps, a few a second, and always the last. */
 final class JobEvents implements TuningListener {
@@ -19,9 +20,12 @@ final class JobEvents implements TuningListener {
 
     private final JobStore jobs;
     private final JobStore.Run run;
+    private final LongAdder steps;
     private long told = System.nanoTime() - EVENT_NANOS;
 
-    JobEvents(JobStore jobs, JobStore.Run run) {
+    /** @param steps counts training steps */
+    JobEvents(JobStore jobs, JobStore.Run run, LongAdder steps) {
+        this.steps = steps;
         this.jobs = jobs;
         this.run = run;
     }
@@ -61,6 +65,7 @@ final class JobEvents implements TuningListener {
 
     @Override
     public void step(StepReport report) {
+        steps.increment();
         if (due(report.step() == report.steps())) {
             double seconds = report.elapsed().toNanos() / 1e9;
             jobs.event(run, "metrics", "Step " + report.step() + "/" + report.steps() + ": training loss " + shown(report.loss()),

@@ -22,6 +22,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
@@ -43,6 +44,7 @@ final class JobRunner {
     private final String code;
     private final Supplier<Pace> paces;
     private final Set<String> running = ConcurrentHashMap.newKeySet();
+    private final LongAdder steps = new LongAdder();
     private volatile boolean stopping;
 
     /**
@@ -60,6 +62,11 @@ final class JobRunner {
         this.checkpoints = checkpoints;
         this.code = code;
         this.paces = paces;
+    }
+
+    /** Training steps of all runs. */
+    long steps() {
+        return steps.sum();
     }
 
     /** Makes runs keep their state and end before their next step; their jobs go back into the queue, for the next start. */
@@ -151,7 +158,7 @@ final class JobRunner {
         }
         try (Arena arena = Arena.ofShared()) {
             TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation,
-                    parameters, new JobEvents(jobs, run), new Wishes(run), own, arena);
+                    parameters, new JobEvents(jobs, run, steps), new Wishes(run), own, arena);
             List<JobEvent> events = jobs.events(run.id());
             return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),

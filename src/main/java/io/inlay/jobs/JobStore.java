@@ -11,7 +11,9 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 import javax.sql.DataSource;
 
@@ -61,6 +63,13 @@ final class JobStore {
 
     private static Optional<TuningJob> find(Database.Transaction transaction, String id, String lock) throws SQLException {
         return transaction.query(JobStore::read, "select * from tuning_job where id = ?" + lock, id).stream().findFirst();
+    }
+
+    /** How many jobs of all tenants are in each state, by {@link JobState#wire}. */
+    Map<String, Long> states() {
+        Map<String, Long> states = new TreeMap<>();
+        database.query(row -> states.put(row.getString(1), row.getLong(2)), "select status, count(*) from tuning_job group by status");
+        return states;
     }
 
     /** A tenant's, newest first. */

@@ -23,6 +23,7 @@ import io.inlay.tuning.WarmUpPlacement;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
@@ -199,6 +200,16 @@ public final class TuningJobs implements AutoCloseable {
     /** A tenant's jobs, newest first. */
     public List<TuningJob> list(String tenant) {
         return jobs.list(tenant);
+    }
+
+    /** How many jobs of all tenants are in each state, by {@link JobState#wire}; a state that none is in is not there. */
+    public Map<String, Long> states() {
+        return jobs.states();
+    }
+
+    /** Training steps that this server has made. */
+    public long steps() {
+        return runner.steps();
     }
 
     /** Empty for another tenant's. */

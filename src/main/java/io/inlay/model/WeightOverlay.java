@@ -75,6 +75,40 @@ public final class WeightOverlay implements AutoCloseable {
         }
     }
 
+    /**
+     * The same weights without tile tables: each linear that has blocks is a copy with the blocks in place, in the overlay's own memory, so
+     * that blocks and tensors may go. The base is not touched.
+     */
+    public static WeightOverlay merged(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
+        Arena arena = Arena.ofShared();
+        Scope scope = new Scope(model.torch());
+        try (WeightOverlay tiled = of(model, blocks, List.of())) {
+            Map<String, Tensor> replaced = new HashMap<>();
+            for (int layer = 0; layer < model.config().layers(); layer++) {
+                for (Projection projection : Projection.values()) {
+                    TileTable tiles = tiled.table(layer, projection);
+                    if (tiles != null) {
+                        Tensor weight = model.weights().layers().get(layer).linear(projection);
+                        Tensor copy = scope.wrap(arena.allocate(weight.bytes(), 64), model.dtype(), weight.sizes());
+                        model.kernels().assemble(weight, tiles, copy);
+                        replaced.put(projection.tensor(layer), copy);
+                    }
+                }
+            }
+            for (WholeTensor each : tensors) {
+                MemorySegment own = arena.allocate(each.values().byteSize(), 64).copyFrom(each.values());
+                replaced.put(each.tensor(), replacement(model, new WholeTensor(each.tensor(), each.shape(), own), arena, scope));
+            }
+            LlamaWeights weights = LlamaWeights.of(model.config(), name -> replaced.getOrDefault(name, model.tensor(name)));
+            long bytes = replaced.values().stream().mapToLong(Tensor::bytes).sum();
+            return new WeightOverlay(arena, scope, new TileTable[0][], weights, bytes);
+        } catch (RuntimeException failure) {
+            scope.close();
+            arena.close();
+            throw failure;
+        }
+    }
+
     /** Blocks as they are being trained: the overlay shows whatever values they have at the time of a pass, and must not outlive them. */
     public static WeightOverlay of(LlamaModel model, TrainableBlocks blocks) {
         TileTable[][] tables = new TileTable[model.config().layers()][Projection.values().length];

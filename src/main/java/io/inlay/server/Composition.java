@@ -14,6 +14,7 @@ import io.inlay.api.BodyLimits;
 import io.inlay.api.ImportLimits;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
+import io.inlay.generation.ServingListener;
 import io.inlay.jobs.JobCheckpoints;
 import io.inlay.jobs.TenantErasures;
 import io.inlay.jobs.TrainingFiles;
@@ -116,7 +117,7 @@ public class Composition {
 
     @Produces
     @Singleton
-    ModelCatalog catalog(DeltaStore store) {
+    ModelCatalog catalog(DeltaStore store, ServingListener listener) {
         Supplier<Engine> engine = new Once<>(() -> {
             Libtorch torch = Libtorch.load();
             Kernels kernels = kernels();
@@ -131,7 +132,7 @@ public class Composition {
         return new ModelCatalog(store, models, new ModelCatalog.Settings(
                 new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued(), config.generation().cacheBytes(),
                         config.generation().swapFolder()),
-                config.generation().residentBytes()));
+                config.generation().residentBytes(), listener));
     }
 
     private record Engine(Libtorch torch, Kernels kernels) {

@@ -46,6 +46,12 @@ public interface InlayConfig {
     /** PostgreSQL, in the place of the database in {@code inlay.data}. */
     Database database();
 
+    /** Figures at {@code /q/metrics}. */
+    Metrics metrics();
+
+    /** What is logged, and how. */
+    Log log();
+
     /** Limits on generation. */
     Generation generation();
 
@@ -112,6 +118,18 @@ public interface InlayConfig {
         @WithDefault("1000")
         int burst();
 
+        /** Answers of a tenant that may wait or be under way at the same time; 0 for no limit. More are answered with 429. */
+        @WithDefault("0")
+        int generations();
+
+        /** Answers that a tenant may begin in a minute; 0 for no limit. */
+        @WithDefault("0")
+        int generationsPerMinute();
+
+        /** Tokens of prompts and answers that a tenant may use in a minute; 0 for no limit. An answer that has begun is not cut short. */
+        @WithDefault("0")
+        long tokensPerMinute();
+
         /** The largest body that is no file, in bytes. */
         @WithDefault("8388608")
         long jsonBytes();
@@ -142,6 +160,18 @@ public interface InlayConfig {
         /** Where their files are: {@code folder} for {@code inlay.store}, or {@code s3}. */
         @WithDefault("folder")
         String storage();
+
+        /**
+         * Versions that are in memory from the start on, and stay: {@code tenant/base:task}, {@code tenant/base:task@number} or
+         * {@code tenant/base:task@alias}. A pin follows its alias, or the task's latest version.
+         */
+        Optional<List<String>> pinned();
+
+        /**
+         * Versions that are pinned and served merged: with copies of the linears that they change, in memory of their own beside
+         * {@code inlay.generation.resident-bytes}. For a server of few tenants.
+         */
+        Optional<List<String>> merged();
 
         /** Where {@code storage} is {@code s3}. */
         S3 s3();
@@ -237,9 +267,33 @@ public interface InlayConfig {
         @WithDefault("8192")
         int maxTokens();
 
+        /** Seconds that an answer may take at most, from its request to its last token; 0 for any. The header Inlay-Deadline asks for less. */
+        @WithDefault("600")
+        long deadlineSeconds();
+
         /** Bytes of tuned models' blocks to keep in memory beyond use. */
         @WithDefault("1073741824")
         long residentBytes();
+    }
+
+    /** Figures at {@code /q/metrics}. */
+    interface Metrics {
+
+        /** Whether figures of answers have a label with the tenant, and names of deltas are shown. */
+        @WithDefault("false")
+        boolean tenants();
+    }
+
+    /** What is logged, and how. */
+    interface Log {
+
+        /** Whether lines of the log are JSON. */
+        @WithDefault("false")
+        boolean json();
+
+        /** Whether there is a line for every request. */
+        @WithDefault("true")
+        boolean access();
     }
 
     /** Limits on uploaded files. */
