@@ -37,7 +37,7 @@ final class ZipfBench {
     private static final int PROMPT = 24;
     private static final int TOKENS = 4;
     /** Seconds, about twice what a request alone takes on two cores. */
-    private static final double MEAN_PAUSE = 2;
+    private static final double MEAN_PAUSE = 1.2;
     private static final double EXPONENT = 1.0;
     /** A tenth of the paper's share, or a thousand deltas would fill the disk with 10 GB. */
     private static final double BUDGET = 0.00084;
