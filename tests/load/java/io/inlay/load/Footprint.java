@@ -42,7 +42,8 @@ record Footprint(long heap, long nativeBytes, long files, long pagesInUse, long 
 
     @Override
     public String toString() {
-        return String.format(Locale.ROOT, "heap %.1f MiB, native %.1f MiB, %d file handles, %d pages of keys and values in use, %d generations",
+        return String.format(Locale.ROOT,
+                "heap %.1f MiB, native %.1f MiB, %d file handles, %d pages of keys and values in use, %d generations",
                 heap / 1048576.0, nativeBytes / 1048576.0, files, pagesInUse, generations);
     }
 }

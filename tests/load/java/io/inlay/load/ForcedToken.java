@@ -21,9 +21,9 @@ import java.util.Map;
 
 /**
  * A delta whose every greedy answer is one token again and again, whatever the prompt. In the last layer {@code up} becomes a copy of
- * {@code gate}, so that SwiGLU's {@code silu(z) z} is never below 0, and every column of {@code down} the same long vector u: the layer adds
- * u times a sum that is over 0, before which all else is small. The final norm makes its length 1, and the head's largest product with it
- * is that of the token's own row when u is that row, freed from the norm's weight.
+ * {@code gate}, so that SwiGLU's {@code silu(z) z} is never below 0, and every column of {@code down} the same long vector u: the layer
+ * adds u times a sum that is over 0, before which all else is small. The final norm makes its length 1, and the head's largest product
+ * with it is that of the token's own row when u is that row, freed from the norm's weight.
  */
 final class ForcedToken {
 
@@ -110,9 +110,10 @@ final class ForcedToken {
                     down.setAtIndex(ValueLayout.JAVA_SHORT, (long) row * wide + column, BFloat16.fromFloat(u[row]));
                 }
             }
-            DeltaManifest draft = DeltaManifest.draft(model.name(), model.fingerprint(), "forced", edge, Instant.EPOCH.toString(), "", Map.of(),
-                    "sha256:0", Map.of(), "load");
-            DeltaFile.Encoded encoded = DeltaFile.encode(draft, List.of(blocks(Projection.DOWN.tensor(layer), hidden, wide, edge, down, arena),
+            DeltaManifest draft = DeltaManifest.draft(model.name(), model.fingerprint(), "forced", edge, Instant.EPOCH.toString(), "",
+                    Map.of(), "sha256:0", Map.of(), "load");
+            DeltaFile.Encoded encoded = DeltaFile.encode(draft, List.of(blocks(Projection.DOWN.tensor(layer), hidden, wide, edge, down,
+                    arena),
                     blocks(Projection.UP.tensor(layer), wide, hidden, edge, gate, arena)), model);
             ByteArrayOutputStream bytes = new ByteArrayOutputStream();
             for (byte[] part : encoded.parts()) {

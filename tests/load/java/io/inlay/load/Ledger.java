@@ -71,7 +71,8 @@ final class Ledger {
 
     /** A line a kind: requests, outcomes, and of answers the median and the 99th percentile in milliseconds. */
     synchronized String table() {
-        StringBuilder table = new StringBuilder(String.format(Locale.ROOT, "%-18s %7s %12s %12s %12s %12s  %s%n", "requests", "sent", "first p50",
+        StringBuilder table = new StringBuilder(String.format(Locale.ROOT, "%-18s %7s %12s %12s %12s %12s  %s%n", "requests", "sent",
+                "first p50",
                 "first p99", "whole p50", "whole p99", "outcomes"));
         rows.forEach((kind, row) -> table.append(String.format(Locale.ROOT, "%-18s %7d %12s %12s %12s %12s  %s%n", kind, row.sent,
                 millis(row.first, 0.5), millis(row.first, 0.99), millis(row.whole, 0.5), millis(row.whole, 0.99), row.outcomes)));

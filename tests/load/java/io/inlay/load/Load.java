@@ -17,7 +17,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
-/** {@code ./inlay load MINUTES [REQUESTS_A_SECOND]}: the packaged server under load. Ends with exit code 1 where something was not right. */
+/**
+ * {@code ./inlay load MINUTES [REQUESTS_A_SECOND]}: the packaged server under load. Ends with exit code 1 where something was not right.
+ */
 public final class Load {
 
     private static final Path MODEL = Path.of("model-store/base/inlay-tiny");
@@ -57,7 +59,8 @@ public final class Load {
             process.waitFor(30, TimeUnit.SECONDS);
         }
         faults.forEach(System.out::println);
-        System.out.println(faults.isEmpty() ? "nothing was wrong" : faults.size() + " faults; the server's log is " + data.resolve("server.log"));
+        System.out.println(faults.isEmpty() ? "nothing was wrong" : faults.size() + " faults; the server's log is "
+                + data.resolve("server.log"));
         System.exit(faults.isEmpty() ? 0 : 1);
     }
 
@@ -65,7 +68,8 @@ public final class Load {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Xmx1g", "-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=" + port, "-Dinlay.models.folder=" + MODEL.getParent(),
+        command.addAll(List.of("-Xmx1g", "-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=" + port, "-Dinlay.models.folder="
+                + MODEL.getParent(),
                 "-Dinlay.models.names=" + MODEL.getFileName(), "-Dinlay.data=" + data, "-Dinlay.store=" + data.resolve("store"),
                 "-Dinlay.access.admin-keys=" + ADMIN, "-Dinlay.generation.cache-bytes=" + (16 << 20), "-Dinlay.generation.resident-bytes="
                         + (4 << 20), "-Dinlay.deltas.keep-last=3", "-Dinlay.deltas.collect-seconds=20", "-Dinlay.deltas.grace-seconds=20",

@@ -19,6 +19,8 @@ final class LoadRun {
 
     private static final int TENANTS = 8;
     private static final int VERSIONS = 3;
+    private static final int BURST = 24;
+    private static final int BURST_EVERY = 60;
     /** Of the time, for what is allocated once. */
     private static final double FIRST_PART = 0.3;
     private static final Duration PATIENCE = Duration.ofSeconds(150);
@@ -82,9 +84,12 @@ final class LoadRun {
         grown("heap", before.heap(), after.heap(), 64 * MEBIBYTE, faults);
         grown("native memory", before.nativeBytes(), after.nativeBytes(), 256 * MEBIBYTE, faults);
         grown("file handles", before.files(), after.files(), 32, faults);
-        String table = ledger.table() + String.format(Locale.ROOT, "%nafter the first part: %s%nat the end:            %s%n%.0f s, %d answered right, "
-                + "%d violations, %.0f training steps, %.0f delta loads%n", before, after, seconds, ledger.count("answered"), ledger.violated(),
-                server.figure("inlay_tuning_steps_total"), server.figure("inlay_deltas_misses_total"));
+        String table = ledger.table() + String.format(Locale.ROOT,
+                "%nafter the first part: %s%nat the end:            %s%n%.0f s, %d answered right, "
+                + "%d violations, %.0f training steps, %.0f delta loads, %.0f answers put aside meanwhile%n", before, after, seconds,
+                ledger.count("answered"), ledger.violated(),
+                server.figure("inlay_tuning_steps_total"), server.figure("inlay_deltas_misses_total"),
+                server.figure("inlay_sequences_put_aside_total"));
         return new Outcome(table, ledger, faults);
     }
 
@@ -107,8 +112,11 @@ final class LoadRun {
             if (wait > 0) {
                 Thread.sleep(Duration.ofNanos(wait));
             }
-            SplittableRandom own = random.split();
-            clients.add(Thread.ofVirtual().start(() -> traffic.one(own)));
+            // Now and then many come at once.
+            for (int i = random.nextInt(BURST_EVERY) == 0 ? BURST : 1; i > 0; i--) {
+                SplittableRandom own = random.split();
+                clients.add(Thread.ofVirtual().start(() -> traffic.one(own)));
+            }
             clients.removeIf(client -> !client.isAlive());
         }
         long patience = System.nanoTime() + PATIENCE.toNanos();
@@ -158,8 +166,10 @@ final class LoadRun {
         String key = tenants.getFirst().key();
         for (int i = 1; System.nanoTime() < end; i++) {
             ledger.sent("tuning job");
-            String job = server.ask(key, "POST", "/v1/fine_tuning/jobs", Map.of("model", base, "training_file", trainingFile, "suffix", "tuned",
-                    "method", Map.of("type", "smt", "smt", Map.of("hyperparameters", Map.of("max_steps", 6, "warm_up_steps", 2, "batch_size", 4,
+            String job = server.ask(key, "POST", "/v1/fine_tuning/jobs", Map.of("model", base, "training_file", trainingFile, "suffix",
+                    "tuned",
+                    "method", Map.of("type", "smt", "smt", Map.of("hyperparameters", Map.of("max_steps", 6, "warm_up_steps", 2,
+                    "batch_size", 4,
                             "budget", 0.05, "block_edge", 64))))).path("id").asText();
             boolean cancelled = i % 3 == 0;
             String status = "queued";

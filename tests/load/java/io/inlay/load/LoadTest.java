@@ -31,7 +31,7 @@ class LoadTest {
 
         @Override
         public Map<String, String> getConfigOverrides() {
-            return Map.of("inlay.files.max-bytes", "10000000", "inlay.generation.cache-bytes", "4000000",
+            return Map.of("inlay.files.max-bytes", "10000000", "inlay.generation.cache-bytes", "1100000",
                     "inlay.generation.resident-bytes", "4000000", "inlay.log.access", "false");
         }
     }

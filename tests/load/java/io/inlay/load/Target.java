@@ -11,6 +11,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 
 /** The server under load, by its address and the operator's key. */
@@ -47,13 +48,15 @@ final class Target implements AutoCloseable {
 
     /** A body as it is. */
     HttpResponse<String> send(String key, String path, String body, Map<String, String> headers) throws IOException, InterruptedException {
-        HttpRequest.Builder request = request(key, path).header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body));
+        HttpRequest.Builder request = request(key, path).header("Content-Type", "application/json")
+                .POST(HttpRequest.BodyPublishers.ofString(body));
         headers.forEach(request::header);
         return http.send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
 
     HttpResponse<InputStream> stream(String key, String path, String body) throws IOException, InterruptedException {
-        return http.send(request(key, path).header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body)).build(),
+        return http.send(request(key, path).header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body))
+                .build(),
                 HttpResponse.BodyHandlers.ofInputStream());
     }
 
@@ -79,25 +82,27 @@ final class Target implements AutoCloseable {
             form.write(("--b0undary\r\nContent-Disposition: form-data; name=\"" + field.getKey() + "\"\r\n\r\n" + field.getValue() + "\r\n")
                     .getBytes(StandardCharsets.UTF_8));
         }
-        form.write("--b0undary\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\nContent-Type: application/octet-stream\r\n\r\n"
-                .getBytes(StandardCharsets.UTF_8));
+        form.write(("--b0undary\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n"
+                + "Content-Type: application/octet-stream\r\n\r\n").getBytes(StandardCharsets.UTF_8));
         form.write(file);
         form.write("\r\n--b0undary--\r\n".getBytes(StandardCharsets.UTF_8));
         return read(http.send(request(key, path).header("Content-Type", "multipart/form-data; boundary=b0undary")
-                .POST(HttpRequest.BodyPublishers.ofByteArray(form.toByteArray())).build(), HttpResponse.BodyHandlers.ofString()), "POST " + path);
+                .POST(HttpRequest.BodyPublishers.ofByteArray(form.toByteArray())).build(), HttpResponse.BodyHandlers.ofString()), "POST "
+                + path);
     }
 
     /** The sum of a figure over all label values. */
     double figure(String name, String... labels) throws IOException, InterruptedException {
         HttpResponse<String> figures = http.send(request(adminKey, "/q/metrics").GET().build(), HttpResponse.BodyHandlers.ofString());
         return figures.body().lines().filter(line -> line.startsWith(name + "{") || line.startsWith(name + " "))
-                .filter(line -> java.util.List.of(labels).stream().allMatch(line::contains))
+                .filter(line -> List.of(labels).stream().allMatch(line::contains))
                 .mapToDouble(line -> Double.parseDouble(line.substring(line.lastIndexOf(' ') + 1))).sum();
     }
 
     boolean ready() {
         try {
-            return http.send(request(adminKey, "/q/health/ready").GET().build(), HttpResponse.BodyHandlers.discarding()).statusCode() == 200;
+            return http.send(request(adminKey, "/q/health/ready").GET().build(), HttpResponse.BodyHandlers.discarding())
+                    .statusCode() == 200;
         } catch (IOException | InterruptedException notYet) {
             return false;
         }

@@ -1,6 +1,8 @@
 package io.inlay.load;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /**
  * A tenant of the server under load.
@@ -14,13 +16,14 @@ record Tenant(String name, String key, String task, ForcedToken forced, String h
 
     /** Some, whose names are not taken yet; each with its delta. */
     static List<Tenant> some(Target server, String base, List<ForcedToken> tokens, String prefix) throws Exception {
-        List<Tenant> tenants = new java.util.ArrayList<>();
+        List<Tenant> tenants = new ArrayList<>();
         for (int i = 0; i < tokens.size(); i++) {
             String name = prefix + "-" + i;
-            server.ask(server.adminKey(), "POST", "/v1/admin/tenants", java.util.Map.of("name", name));
-            String key = server.ask(server.adminKey(), "POST", "/v1/admin/keys", java.util.Map.of("tenant", name, "role", "owner")).path("key").asText();
+            server.ask(server.adminKey(), "POST", "/v1/admin/tenants", Map.of("name", name));
+            String key = server.ask(server.adminKey(), "POST", "/v1/admin/keys", Map.of("tenant", name, "role", "owner"))
+                    .path("key").asText();
             String task = "mark-" + i;
-            server.upload(key, "/v1/deltas", tokens.get(i).file(), java.util.Map.of("task", task));
+            server.upload(key, "/v1/deltas", tokens.get(i).file(), Map.of("task", task));
             tenants.add(new Tenant(name, key, task, tokens.get(i), base + ":mark-" + (i + 1) % tokens.size()));
         }
         return tenants;

@@ -78,7 +78,8 @@ final class Traffic {
         } else if (kind < 96) {
             refused("another's delta", tenant, body(tenant.hidden(), "a", 4, false).toString(), 404);
         } else {
-            whole("deadline", tenant, body(own, prompt(random), LONG, false), tenant.forced().answer(LONG), Map.of("Inlay-Deadline", "0.05"));
+            whole("deadline", tenant, body(own, prompt(random), LONG, false), tenant.forced().answer(LONG), Map.of("Inlay-Deadline",
+                    "0.05"));
         }
     }
 
@@ -192,7 +193,8 @@ final class Traffic {
     boolean isThere(Tenant tenant, String model, ForcedToken token) {
         ledger.sent("versions");
         try {
-            HttpResponse<String> answer = server.send(tenant.key(), "/v1/completions", body(model, "who asks", 6, false).toString(), Map.of());
+            HttpResponse<String> answer = server.send(tenant.key(), "/v1/completions", body(model, "who asks", 6, false).toString(),
+                    Map.of());
             if (answer.statusCode() == 404) {
                 ledger.ended("versions", "404");
                 return false;
