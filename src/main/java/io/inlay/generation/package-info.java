@@ -1,5 +1,6 @@
 /**
- * Generation: sampling, stop conditions, streaming of text, the engine that steps running requests, and the residency of deltas.
+ * Generation: sampling, stop conditions, streaming of text, the engine that steps running requests, and the residency of deltas, with
+ * pins and merged ones.
  *
  * <p>May use {@code model}, {@code store} and below. Must not know HTTP, jobs or configuration sources.
  */
