@@ -61,15 +61,21 @@ INLINE void attend(const struct attention *a, const int type, long begin, long e
             const int block = (int) MIN(BLOCK, length - from);
             for (int done = 0; done < block;) {
                 const struct run keys = run_of(a, type, row, g, from + done, block - done, 0);
-                for (int s = 0; s < keys.count; s++) {
-                    const void *key = keys.from + s * keys.stride;
-                    vfloat dots[HEADS];
-                    for (int h = 0; h < heads; h++) dots[h] = splat(0);
-                    FOR_VECTORS(d, {
-                        const vfloat k = LOAD(key, type);
-                        for (int h = 0; h < heads; h++) dots[h] += k * load(query + h * padded, v, FP32);
-                    });
-                    for (int h = 0; h < heads; h++) weights[h][done + s] = sum_lanes(dots[h]);
+                for (int first = 0; first < keys.count; first += LANES) {
+                    const int some = MIN(LANES, keys.count - first);
+                    vfloat dots[HEADS][LANES];
+                    for (int s = 0; s < some; s++) {
+                        const void *key = keys.from + (first + s) * keys.stride;
+                        for (int h = 0; h < heads; h++) dots[h][s] = splat(0);
+                        FOR_VECTORS(d, {
+                            const vfloat k = LOAD(key, type);
+                            for (int h = 0; h < heads; h++) dots[h][s] += k * load(query + h * padded, v, FP32);
+                        });
+                    }
+                    for (int h = 0; h < heads; h++) {
+                        for (int s = some; s < LANES; s++) dots[h][s] = splat(0);
+                        store(weights[h], done + first, FP32, sum_each(dots[h], LANES));
+                    }
                 }
                 done += keys.count;
             }

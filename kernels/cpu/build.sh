@@ -28,20 +28,24 @@ flags_of() {
         aarch64) echo "-march=armv8-a" ;;
     esac
 }
+compile() {
+    # shellcheck disable=SC2046
+    if ! log=$("$cc" -O2 -std=gnu11 -fPIC -shared -fvisibility=hidden -pthread -Wall -Wextra -Wno-psabi $(flags_of "$1") \
+            -o "$2.new" "$here"/*.c -lm 2>&1); then
+        rm -f "$2.new" "$2"
+        echo "kernels/cpu: $cc cannot compile for $1, which is left out: $(echo "$log" | grep -m 1 -i error)" >&2
+        return
+    fi
+    [ -n "$log" ] && echo "$log" >&2
+    mv "$2.new" "$2"
+}
 mkdir -p "$out"
 for variant in $variants; do
     library=$out/libinlay-$variant.so
     if [ -f "$library" ] && [ -z "$(find "$here" -newer "$library" \( -name '*.c' -o -name '*.h' -o -name build.sh \))" ]; then
         continue
     fi
-    # shellcheck disable=SC2046
-    if ! log=$("$cc" -O2 -std=gnu11 -fPIC -shared -fvisibility=hidden -pthread -Wall -Wextra -Wno-psabi $(flags_of "$variant") \
-            -o "$library.new" "$here"/*.c -lm 2>&1); then
-        rm -f "$library.new" "$library"
-        echo "kernels/cpu: $cc cannot compile for $variant, which is left out: $(echo "$log" | grep -m 1 -i error)" >&2
-        continue
-    fi
-    [ -n "$log" ] && echo "$log" >&2
-    mv "$library.new" "$library"
+    compile "$variant" "$library" &
 done
+wait
 exit 0

@@ -64,6 +64,28 @@ INLINE float sum_lanes(vfloat v) {
     return v[0];
 }
 
+/*
+ * sum_lanes of each of COUNT vectors, at most LANES, in the order of the vectors: the same additions, for all at once. A step takes two
+ * vectors and adds, of each group of 2 half lanes, the second half to the first: the first vector's groups, then the second's.
+ */
+INLINE vfloat sum_each(const vfloat *of, const int COUNT) {
+    vfloat v[LANES];
+    UNROLL for (int i = 0; i < COUNT; i++) v[i] = of[i];
+    int count = COUNT;
+    UNROLL for (int half = LANES / 2; half > 0; half /= 2) {
+        vint low;
+        UNROLL for (int i = 0; i < LANES; i++) {
+            low[i] = (i < LANES / 2 ? 0 : LANES) + i % (LANES / 2) / half * 2 * half + i % (LANES / 2) % half;
+        }
+        UNROLL for (int p = 0; p < (count + 1) / 2; p++) {
+            const vfloat first = v[2 * p], second = v[MIN(2 * p + 1, count - 1)];
+            v[p] = __builtin_shuffle(first, second, low) + __builtin_shuffle(first, second, low + half);
+        }
+        count = (count + 1) / 2;
+    }
+    return v[0];
+}
+
 INLINE float max_lanes(vfloat v) {
     float lanes[LANES];
     memcpy(lanes, &v, sizeof v);

@@ -92,6 +92,26 @@ INLINE struct ahead look_ahead(const struct linear *a, const int ROWS, long o, l
     return (struct ahead) {w + ROWS * pitch, ROWS, sizeof(vuint)};
 }
 
+/* Writes the sums of ROWS outputs from o on, of COUNT inputs each, to columns of y. */
+INLINE void put_sums(const struct linear *a, const int ROWS, const int COUNT, const vfloat *sums, long o, void *y) {
+    enum { MOST = MOST_ROWS * MOST_INPUTS };
+    float wide[MOST + LANES];
+    UNROLL for (int first = 0; first < ROWS * COUNT; first += LANES) {
+        store(wide, first, FP32, sum_each(sums + first, MIN(LANES, ROWS * COUNT - first)));
+    }
+    if (a->y_type == FP32) {
+        UNROLL for (int c = 0; c < COUNT; c++) {
+            UNROLL for (int r = 0; r < ROWS; r++) put(y, c * a->y_stride + o + r, FP32, wide[r * COUNT + c]);
+        }
+        return;
+    }
+    uint16_t bits[MOST + LANES];
+    UNROLL for (int first = 0; first < ROWS * COUNT; first += LANES) store(bits, first, BF16, load(wide, first, FP32));
+    UNROLL for (int c = 0; c < COUNT; c++) {
+        UNROLL for (int r = 0; r < ROWS; r++) ((uint16_t *) y)[c * a->y_stride + o + r] = bits[r * COUNT + c];
+    }
+}
+
 /*
  * Outputs [o, o + ROWS) for COUNT inputs, whose packed x starts at `packed` and whose results go to column o of `y`. The constants make it
  * straight-line code with all sums in registers.
@@ -131,12 +151,12 @@ INLINE void block(const struct linear *a, const int type, const int ROWS, const 
     UNROLL for (int r = 0; r < ROWS; r++) {
         UNROLL for (int c = 0; c < COUNT; c++) results[r * COUNT + c] = sums[r][c];
     }
-    for (int i = 0; i < ROWS * COUNT; i++) {
-        const int r = i / COUNT, c = i % COUNT;
-        vfloat sum = results[i];
-        if (rest) sum = multiply_add(sum, last[r], raw(packed + c * sizeof(vuint)), type);
-        put(y, c * a->y_stride + o + r, a->y_type, sum_lanes(sum));
+    if (rest) {
+        for (int i = 0; i < ROWS * COUNT; i++) {
+            results[i] = multiply_add(results[i], last[i / COUNT], raw(packed + i % COUNT * sizeof(vuint)), type);
+        }
     }
+    put_sums(a, ROWS, COUNT, results, o, y);
 }
 
 /* All inputs against ROWS outputs. */
@@ -259,9 +279,11 @@ INLINE void mixed_block(const struct linear *a, const int type, const int ROWS, 
             UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] = one[r];
         }
     }
+    vfloat results[MOST_ROWS * MOST_INPUTS];
     UNROLL for (int r = 0; r < ROWS; r++) {
-        UNROLL for (int c = 0; c < COUNT; c++) put(y, c * a->y_stride + o + r, a->y_type, sum_lanes(sums[r][c]));
+        UNROLL for (int c = 0; c < COUNT; c++) results[r * COUNT + c] = sums[r][c];
     }
+    put_sums(a, ROWS, COUNT, results, o, y);
 }
 
 INLINE void mixed_group(const struct linear *a, const int type, const int ROWS, long o) {

@@ -58,7 +58,8 @@ class GenerationLimitsTest {
         }
         Problem refused = refusal(limits, "acme");
         assertThat(refused.retryAfter()).contains(Duration.ofSeconds(20));
-        assertThat(refused).hasMessage("tenant acme asks for more than 3 answers a minute (inlay.limits.generations-per-minute); try again in 20 s");
+        assertThat(refused)
+                .hasMessage("tenant acme asks for more than 3 answers a minute (inlay.limits.generations-per-minute); try again in 20 s");
         limits.admit("other");
         now.addAndGet(20_000_000_001L);
         limits.admit("acme");
@@ -103,6 +104,7 @@ class GenerationLimitsTest {
 
     @Test
     void limits_below_nothing_are_refused() {
-        assertThatThrownBy(() -> limits(0, -1, 0)).isInstanceOf(Problem.class).hasMessageContaining("inlay.limits.generations-per-minute -1");
+        assertThatThrownBy(() -> limits(0, -1, 0)).isInstanceOf(Problem.class)
+                .hasMessageContaining("inlay.limits.generations-per-minute -1");
     }
 }

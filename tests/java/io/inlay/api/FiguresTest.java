@@ -49,7 +49,8 @@ class FiguresTest {
         double whole = figure("inlay_answer_seconds_count", SMALL);
         double steps = figure("inlay_step_generations_count", SMALL);
         double prompted = figure("inlay_tokens_prompted_total", SMALL);
-        json(alice(), Map.of("model", "small", "prompt", List.of(5, 6, 7), "max_tokens", 9, "temperature", 0)).post("/v1/completions").then()
+        json(alice(), Map.of("model", "small", "prompt", List.of(5, 6, 7), "max_tokens", 9, "temperature", 0)).post("/v1/completions")
+                .then()
                 .statusCode(200);
         await().until(() -> figure("inlay_answers_total", SMALL, "finish=\"length\"") == answers + 1);
         assertThat(figure("inlay_tokens_drawn_total", SMALL)).isEqualTo(drawn + 9);

@@ -61,7 +61,8 @@ class ServingTest {
             return Map.of("inlay.limits.generations", "2", "inlay.limits.tokens-per-minute", Integer.toString(TOKENS_PER_MINUTE),
                     "inlay.deltas.pinned", "alice/small:pinned", "inlay.deltas.merged", "alice/small:merged@best",
                     "inlay.metrics.tenants", "true", "inlay.log.json", "true", "quarkus.log.file.enabled", "true",
-                    "quarkus.log.file.path", LOG.toString(), "quarkus.otel.sdk.disabled", "false", "quarkus.otel.exporter.otlp.enabled", "false");
+                    "quarkus.log.file.path", LOG.toString(), "quarkus.otel.sdk.disabled", "false", "quarkus.otel.exporter.otlp.enabled",
+                    "false");
         }
     }
 
@@ -83,7 +84,8 @@ class ServingTest {
 
     private HttpRequest request(String key, Map<String, Object> body) throws IOException {
         return HttpRequest.newBuilder(server.resolve("v1/completions")).header("Authorization", "Bearer " + key)
-                .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(JSON.writeValueAsString(body))).build();
+                .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(JSON.writeValueAsString(body)))
+                .build();
     }
 
     @Test
@@ -99,7 +101,8 @@ class ServingTest {
         assertThat(refused).isNotEmpty().allSatisfy(answer -> {
             assertThat(answer.statusCode()).isEqualTo(429);
             assertThat(answer.headers().firstValue("Retry-After")).hasValue("1");
-            assertThat(answer.body()).contains("\"rate_limit_exceeded\"", "tenant crowd has 2 answers under way", "inlay.limits.generations");
+            assertThat(answer.body()).contains("\"rate_limit_exceeded\"", "tenant crowd has 2 answers under way",
+                    "inlay.limits.generations");
         });
     }
 
@@ -112,7 +115,8 @@ class ServingTest {
         }
         assertThat(answer.statusCode()).isEqualTo(429);
         assertThat(Integer.parseInt(answer.header("Retry-After"))).isBetween(1, 60);
-        assertThat(Api.error(answer, "message")).startsWith("tenant spender uses more than 3000 tokens a minute (inlay.limits.tokens-per-minute)");
+        assertThat(Api.error(answer, "message"))
+                .startsWith("tenant spender uses more than 3000 tokens a minute (inlay.limits.tokens-per-minute)");
     }
 
     @Test
@@ -125,7 +129,8 @@ class ServingTest {
         assertThat(late.statusCode()).as(late.asString()).isEqualTo(504);
         assertThat(Api.error(late, "code")).isEqualTo("deadline_exceeded");
         assertThat(Api.error(late, "type")).isEqualTo("timeout_error");
-        assertThat(Api.error(late, "message")).startsWith("the answer was not there within 0.020 s, the least of the header Inlay-Deadline and "
+        assertThat(Api.error(late, "message"))
+                .startsWith("the answer was not there within 0.020 s, the least of the header Inlay-Deadline and "
                 + "inlay.generation.deadline-seconds: ");
         Map<String, Object> streamed = new HashMap<>(hot(480));
         streamed.put("stream", true);
@@ -136,7 +141,8 @@ class ServingTest {
         assertThat(events).contains("\"code\":\"deadline_exceeded\"").endsWith("data: [DONE]\n\n");
         Response refused = json(Api.with(key), hot(4)).header("Inlay-Deadline", "soon").post("/v1/completions");
         assertThat(refused.statusCode()).isEqualTo(400);
-        assertThat(Api.error(refused, "message")).isEqualTo("the header Inlay-Deadline is no number of seconds over 0; send 2.5, for example");
+        assertThat(Api.error(refused, "message"))
+                .isEqualTo("the header Inlay-Deadline is no number of seconds over 0; send 2.5, for example");
     }
 
     private static void tune(String task) {
@@ -163,7 +169,8 @@ class ServingTest {
         assertThat(loaded.getLong("bytes")).isPositive();
         assertThat(residency("small:loaded@1").getString("state")).isEqualTo("resident");
         assertThat(Api.bob().post("/v1/deltas/small:loaded/preload").statusCode()).isEqualTo(404);
-        assertThat(alice().post("/v1/deltas/small/preload").then().statusCode(404).extract().asString()).contains("'small' is a base model");
+        assertThat(alice().post("/v1/deltas/small/preload").then().statusCode(404).extract().asString())
+                .contains("'small' is a base model");
     }
 
     @Test
@@ -196,12 +203,14 @@ class ServingTest {
             assertThat(part.getStartEpochNanos()).isBetween(whole.getStartEpochNanos(), part.getEndEpochNanos());
             assertThat(part.getEndEpochNanos()).isLessThanOrEqualTo(whole.getEndEpochNanos());
         });
-        assertThat(whole.getAttributes().asMap().toString()).contains("small:traced@1", "gen_ai.usage.output_tokens=3", "[length]", "alice");
+        assertThat(whole.getAttributes().asMap().toString()).contains("small:traced@1", "gen_ai.usage.output_tokens=3", "[length]",
+                "alice");
     }
 
     @Test
     void every_request_is_a_line_of_json_with_what_came_of_it() throws IOException {
-        json(alice(), Map.of("model", "small", "prompt", "the sky of which no log tells", "max_tokens", 3, "temperature", 0)).header("x-request-id",
+        json(alice(), Map.of("model", "small", "prompt", "the sky of which no log tells", "max_tokens", 3, "temperature", 0))
+                .header("x-request-id",
                 "logged-1").post("/v1/completions").then().statusCode(200);
         given().header("x-request-id", "logged-2").get("/v1/models").then().statusCode(401);
         JsonNode answered = line("logged-1");
@@ -209,6 +218,7 @@ class ServingTest {
         JsonNode fields = answered.path("mdc");
         assertThat(fields.path("tenant").asText()).isEqualTo("alice");
         assertThat(fields.path("model").asText()).isEqualTo("small");
+        assertThat(fields.path("route").asText()).isEqualTo("/v1/completions");
         assertThat(fields.path("status").asText()).isEqualTo("200");
         assertThat(fields.path("completion_tokens").asText()).isEqualTo("3");
         assertThat(fields.path("finish_reason").asText()).isEqualTo("length");

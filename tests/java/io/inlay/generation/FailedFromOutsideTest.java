@@ -45,7 +45,8 @@ class FailedFromOutsideTest {
     void open() {
         model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), Golden.of("llama31-like").folder(), ModelOptions.of(DType.BF16));
         DeltaStore real = Stores.folder(folder);
-        store = (DeltaStore) Proxy.newProxyInstance(getClass().getClassLoader(), new Class<?>[] {DeltaStore.class}, (_, method, arguments) -> {
+        store = (DeltaStore) Proxy.newProxyInstance(getClass().getClassLoader(), new Class<?>[] {DeltaStore.class},
+                (_, method, arguments) -> {
             if (method.getName().equals("load")) {
                 mayLoad.await();
             }

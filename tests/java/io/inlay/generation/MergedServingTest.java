@@ -88,7 +88,8 @@ class MergedServingTest {
     void a_pinned_version_stays_while_others_come_and_go_and_follows_the_latest() {
         DeltaStore store = Stores.folder(folder);
         String name = open(DType.BF16).name();
-        ModelCatalog catalog = new ModelCatalog(store, Map.of(name, () -> open(DType.BF16)), new ModelCatalog.Settings(new Limits(2, 10), 200_000));
+        ModelCatalog catalog = new ModelCatalog(store, Map.of(name, () -> open(DType.BF16)), new ModelCatalog.Settings(new Limits(2, 10),
+                200_000));
         await().until(() -> catalog.engine(name).isPresent());
         GenerationEngine engine = catalog.engine(name).orElseThrow();
         LlamaModel model = engine.model();
@@ -103,6 +104,10 @@ class MergedServingTest {
             DeltaVersion second = Deltas.publish(store, model, "kept", 9);
             await().until(() -> pinned.holds(second) && !pinned.holds(first));
             assertThat(engine.residency().standing(first).users()).isZero();
+            store.delete(first);
+            store.delete(second);
+            await().until(() -> !pinned.holds(second));
+            assertThat(engine.residency().standing(second).users()).isZero();
         }
         catalog.close();
     }

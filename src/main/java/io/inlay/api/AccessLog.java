@@ -4,11 +4,14 @@ import io.quarkus.vertx.http.runtime.filters.Filters;
 import io.vertx.ext.web.RoutingContext;
 import jakarta.enterprise.context.ApplicationScoped;
 import jakarta.enterprise.event.Observes;
+import jakarta.ws.rs.Path;
 import jakarta.ws.rs.container.ContainerResponseContext;
+import jakarta.ws.rs.container.ResourceInfo;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.jboss.resteasy.reactive.server.ServerRequestFilter;
 import org.jboss.resteasy.reactive.server.ServerResponseFilter;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -16,18 +19,22 @@ import org.slf4j.MDC;
 
 /**
  * One line a request of the API, when it has ended, with what it was and what came of it; as text, or as fields where logs are JSON. No
- * prompts, no answers, no keys.
+ * prompts, no answers, no keys; and so the route, not the path, in which a client may have put anything.
  */
 @ApplicationScoped
 public class AccessLog {
 
     private static final Logger LOG = LoggerFactory.getLogger("inlay.access");
     private static final String TENANT = AccessLog.class.getName() + ".tenant";
+    private static final String ROUTE = AccessLog.class.getName() + ".route";
     private static final String ANSWER = AccessLog.class.getName() + ".answer";
     private static final String API = "/v1/";
 
     /** Right behind what gives the request its id. */
     private static final int SECOND = 9_000;
+
+    /** Before what may refuse. */
+    private static final int EARLY = 100;
 
     private final Settings settings;
     private final Caller caller;
@@ -86,6 +93,12 @@ public class AccessLog {
         return answer;
     }
 
+    @ServerRequestFilter(priority = EARLY)
+    public void remember(ResourceInfo resource) {
+        Path method = resource.getResourceMethod().getAnnotation(Path.class);
+        client.put(ROUTE, resource.getResourceClass().getAnnotation(Path.class).value() + (method == null ? "" : method.value()));
+    }
+
     @ServerResponseFilter
     public void remember(ContainerResponseContext response) {
         caller.principal().flatMap(io.inlay.access.Principal::tenant).ifPresent(tenant -> client.put(TENANT, tenant));
@@ -110,7 +123,8 @@ public class AccessLog {
         String tenant = context.get(TENANT);
         fields.put("tenant", tenant == null ? "-" : tenant);
         fields.put("method", context.request().method().name());
-        fields.put("path", context.normalizedPath());
+        String route = context.get(ROUTE);
+        fields.put("route", route == null ? "-" : route);
         fields.put("status", Integer.toString(context.response().getStatusCode()));
         fields.put("seconds", String.format(Locale.ROOT, "%.3f", seconds));
         Answer answer = context.get(ANSWER);

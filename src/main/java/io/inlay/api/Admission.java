@@ -35,9 +35,11 @@ public class Admission {
     private final Caller caller;
     private final RoutingContext client;
     private final Set<Watched> underWay = ConcurrentHashMap.newKeySet();
-    private final ScheduledThreadPoolExecutor clock = new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().name("deadlines").daemon().factory());
+    private final ScheduledThreadPoolExecutor clock = new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().name("deadlines").daemon()
+            .factory());
 
-    Admission(GenerationLimits limits, Deadlines deadlines, AnswerFigures figures, AnswerTraces traces, Caller caller, RoutingContext client) {
+    Admission(GenerationLimits limits, Deadlines deadlines, AnswerFigures figures, AnswerTraces traces, Caller caller,
+            RoutingContext client) {
         this.limits = limits;
         this.deadlines = deadlines;
         this.figures = figures;
@@ -55,7 +57,8 @@ public class Admission {
     /**
      * Gives a request to its engine; see {@link io.inlay.generation.GenerationEngine#submit}. Called in the request's context.
      *
-     * @throws Problem the engine's, {@code RATE_LIMIT_EXCEEDED} over the tenant's limits, {@code INVALID_REQUEST} for a deadline that is none
+     * @throws Problem the engine's, {@code RATE_LIMIT_EXCEEDED} over the tenant's limits, {@code INVALID_REQUEST} for a deadline that is
+     *        none
      */
     public Generation submit(ModelCatalog.Resolved resolved, GenerationRequest request, Consumer<GenerationEvent> listener) {
         String tenant = caller.tenant();

@@ -18,7 +18,8 @@ public class AnswerFigures {
 
     /** Bounds of buckets, in milliseconds. */
     private static final Duration[] TOKEN = bounds(1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 500, 1000, 5000);
-    private static final Duration[] REQUEST = bounds(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000);
+    private static final Duration[] REQUEST = bounds(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000,
+            600_000);
 
     private final MeterRegistry registry;
     private final Labels labels;
@@ -52,7 +53,8 @@ public class AnswerFigures {
                 timer("inlay.queue", "From a request's submission to its place in a batch", tags, REQUEST),
                 timer("inlay.delta.wait", "From a request's place in a batch to its delta's being in memory", tags, REQUEST),
                 timer("inlay.answer", "From a request's submission to its end", tags, REQUEST),
-                Counter.builder("inlay.tokens.prompted").description("Tokens of prompts of answers that have ended").tags(tags).register(registry),
+                Counter.builder("inlay.tokens.prompted").description("Tokens of prompts of answers that have ended").tags(tags)
+                        .register(registry),
                 Counter.builder("inlay.tokens.drawn").description("Tokens drawn, of answers that have ended").tags(tags).register(registry),
                 new ConcurrentHashMap<>(), tags);
     }
@@ -105,8 +107,13 @@ public class AnswerFigures {
             whole.record(now - phases.submitted(), TimeUnit.NANOSECONDS);
             prompted.increment(promptTokens);
             drawn.increment(tokens);
-            ends.computeIfAbsent(finish, reason -> Counter.builder("inlay.answers").description("Answers that have ended, by how")
-                    .tags(tags.and("finish", reason)).register(registry)).increment();
+            Counter end = ends.get(finish);
+            (end == null ? ends.computeIfAbsent(finish, this::end) : end).increment();
+        }
+
+        private Counter end(String finish) {
+            return Counter.builder("inlay.answers").description("Answers that have ended, by how").tags(tags.and("finish", finish))
+                    .register(registry);
         }
     }
 }

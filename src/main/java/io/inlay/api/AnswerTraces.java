@@ -11,7 +11,9 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Set;
 
-/** Spans of answers, under their requests': what they waited for and what they did. Made when the answer has ended, off the engine's thread. */
+/**
+ * Spans of answers, under their requests': what they waited for and what they did. Made when the answer has ended, off the engine's thread.
+ */
 @ApplicationScoped
 public class AnswerTraces {
 

@@ -46,7 +46,9 @@ public record Deadlines(Duration longest) {
     Problem over(long nanos, Generation.Phases phases, int drawn) {
         String where = phases.begun() == 0 ? "it was still waiting for a place" : phases.opened() == 0 ? "its delta was still being loaded"
                 : drawn == 0 ? "its prompt was being taken in" : drawn + " tokens had been drawn";
-        return new Problem(Problem.Code.DEADLINE_EXCEEDED, String.format(Locale.ROOT, "the answer was not there within %.3f s, the least of "
-                + "the header %s and inlay.generation.deadline-seconds: %s; ask for fewer tokens, or again later", nanos / 1e9, HEADER, where));
+        return new Problem(Problem.Code.DEADLINE_EXCEEDED, String.format(Locale.ROOT,
+                "the answer was not there within %.3f s, the least of "
+                + "the header %s and inlay.generation.deadline-seconds: %s; ask for fewer tokens, or again later", nanos / 1e9, HEADER,
+                where));
     }
 }

@@ -72,7 +72,8 @@ public class DeltaResidencyResource {
 
     private Residency residency(DeltaResidency residency, DeltaVersion version) {
         DeltaResidency.Standing standing = residency.standing(version);
-        return new Residency(version.model(), "delta.residency", standing.resident() ? "resident" : standing.loading() ? "loading" : "absent",
-                standing.merged() ? "merged" : "tiled", pinned.holds(version), standing.bytes());
+        String state = standing.resident() ? "resident" : standing.loading() ? "loading" : "absent";
+        return new Residency(version.model(), "delta.residency", state, standing.merged() ? "merged" : "tiled",
+                pinned.holds(version), standing.bytes());
     }
 }

@@ -153,7 +153,8 @@ public final class DeltaResidency implements AutoCloseable {
             hits++;
         } else {
             boolean whole = merged.contains(key);
-            resident = new Resident(key, version, whole ? 0 : Math.multiplyExact(version.manifest().values(), model.dtype().bytes()), whole);
+            resident = new Resident(key, version, whole ? 0 : Math.multiplyExact(version.manifest().values(), model.dtype().bytes()),
+                    whole);
             residents.put(key, resident);
             queue.add(resident);
             loads++;
@@ -352,7 +353,8 @@ public final class DeltaResidency implements AutoCloseable {
 
     /** Bytes of versions that are served merged, which are not among the figures' own. */
     public synchronized long mergedBytes() {
-        return residents.values().stream().filter(each -> each.merged && each.resident()).mapToLong(each -> each.loaded.join().bytes()).sum();
+        return residents.values().stream().filter(each -> each.merged && each.resident()).mapToLong(each -> each.loaded.join().bytes())
+                .sum();
     }
 
     /** Waits for loads under way and frees what nobody uses; what is in use is freed when its last lease is closed. */

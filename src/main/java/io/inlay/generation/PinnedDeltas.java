@@ -80,6 +80,9 @@ public final class PinnedDeltas implements AutoCloseable {
             } catch (InterruptedException stopped) {
                 return;
             } catch (RuntimeException failure) {
+                if (failure instanceof Problem problem && problem.code() == Problem.Code.MODEL_NOT_FOUND) {
+                    letGo(pin);
+                }
                 String why = String.valueOf(failure.getMessage());
                 if (!why.equals(told) && !closed) {
                     LOG.warn("{} of {} is to be pinned and cannot be loaded now: {}", pin.model(), pin.tenant(), why);
@@ -119,6 +122,14 @@ public final class PinnedDeltas implements AutoCloseable {
         LOG.info("{} of {} is pinned{}", version.model(), version.tenant(), pin.merged() ? ", merged" : "");
         if (before != null) {
             before.lease().close();
+        }
+    }
+
+    /** What was deleted stays in memory for nobody. */
+    private void letGo(Pin pin) {
+        Held gone = held.remove(pin);
+        if (gone != null) {
+            gone.lease().close();
         }
     }
 

@@ -19,7 +19,8 @@ final class PromptFit {
                     + " takes " + model.maxContext() + ", the answer's included; shorten the prompt");
         }
         if (prompt.length >= positions) {
-            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length + " tokens; the server has memory for "
+            throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the prompt has " + prompt.length
+                    + " tokens; the server has memory for "
                     + positions + " in one request, the answer's included; shorten the prompt, or give inlay.generation.cache-bytes more");
         }
         for (int token : prompt) {

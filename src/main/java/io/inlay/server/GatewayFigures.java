@@ -4,8 +4,8 @@ import io.inlay.api.Admission;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.kernels.KvPages;
+import io.micrometer.prometheus.PrometheusMeterRegistry;
 import io.prometheus.client.Collector;
-import io.prometheus.client.CollectorRegistry;
 import jakarta.inject.Singleton;
 import java.util.ArrayList;
 import java.util.List;
@@ -16,16 +16,17 @@ import java.util.List;
  * {@code inlay.metrics.tenants} says so.
  */
 @Singleton
+@SuppressWarnings("deprecation") // Quarkus 3.33 has this registry, on Prometheus's simple client.
 public class GatewayFigures extends Collector {
 
     private static final String MODEL = "model_name";
 
     private final ModelCatalog catalog;
     private final Admission admission;
-    private final CollectorRegistry registry;
+    private final PrometheusMeterRegistry registry;
     private final InlayConfig config;
 
-    GatewayFigures(ModelCatalog catalog, Admission admission, CollectorRegistry registry, InlayConfig config) {
+    GatewayFigures(ModelCatalog catalog, Admission admission, PrometheusMeterRegistry registry, InlayConfig config) {
         this.catalog = catalog;
         this.admission = admission;
         this.registry = registry;
@@ -34,7 +35,7 @@ public class GatewayFigures extends Collector {
 
     /** Shows them at {@code /q/metrics} from now on. */
     void publish() {
-        registry.register(this);
+        registry.getPrometheusRegistry().register(this);
     }
 
     private record Ready(String name, GenerationEngine engine) {
@@ -42,7 +43,8 @@ public class GatewayFigures extends Collector {
 
     @Override
     public List<MetricFamilySamples> collect() {
-        List<Ready> ready = catalog.names().stream().flatMap(name -> catalog.engine(name).map(engine -> new Ready(name, engine)).stream()).toList();
+        List<Ready> ready = catalog.names().stream().flatMap(name -> catalog.engine(name).map(engine -> new Ready(name, engine)).stream())
+                .toList();
         List<MetricFamilySamples> all = new ArrayList<>();
         all.add(family("vllm:num_requests_waiting", "Requests that wait for a place", ready.stream().map(each -> sample(
                 "vllm:num_requests_waiting", each, each.engine().figures().waiting())).toList()));
@@ -50,13 +52,14 @@ public class GatewayFigures extends Collector {
                 "vllm:num_requests_running", each, each.engine().figures().underWay())).toList()));
         all.add(family("vllm:kv_cache_usage_perc", "Share of the pages for keys and values that are used by requests, 0 to 1",
                 ready.stream().map(each -> sample("vllm:kv_cache_usage_perc", each, share(each.engine().memory()))).toList()));
-        all.add(family("vllm:cache_config_info", "Positions in a page of keys and values, and pages", ready.stream().map(each ->
-                new MetricFamilySamples.Sample("vllm:cache_config_info", List.of(MODEL, "block_size", "num_gpu_blocks"), List.of(each.name(),
-                        Integer.toString(KvPages.PAGE), Integer.toString(each.engine().memory().pages())), 1)).toList()));
-        all.add(family("vllm:lora_requests_info", "Deltas under way and waiting; the value is the time in seconds", ready.stream().map(each ->
-                new MetricFamilySamples.Sample("vllm:lora_requests_info", List.of(MODEL, "max_lora", "running_lora_adapters",
-                        "waiting_lora_adapters"), List.of(each.name(), Integer.toString(config.generation().concurrent()),
-                                names(each.name(), true), names(each.name(), false)), System.currentTimeMillis() / 1e3)).toList()));
+        all.add(family("vllm:cache_config_info", "Positions in a page of keys and values, and pages", ready.stream().map(each -> sample(
+                "vllm:cache_config_info", List.of(MODEL, "block_size", "num_gpu_blocks"),
+                List.of(each.name(), Integer.toString(KvPages.PAGE), Integer.toString(each.engine().memory().pages())), 1)).toList()));
+        all.add(family("vllm:lora_requests_info", "Deltas under way and waiting; the value is the time in seconds",
+                ready.stream().map(each -> sample("vllm:lora_requests_info",
+                        List.of(MODEL, "max_lora", "running_lora_adapters", "waiting_lora_adapters"),
+                        List.of(each.name(), Integer.toString(config.generation().concurrent()), names(each.name(), true),
+                                names(each.name(), false)), System.currentTimeMillis() / 1e3)).toList()));
         return all;
     }
 
@@ -74,6 +77,10 @@ public class GatewayFigures extends Collector {
     }
 
     private static MetricFamilySamples.Sample sample(String name, Ready of, double value) {
-        return new MetricFamilySamples.Sample(name, List.of(MODEL), List.of(of.name()), value);
+        return sample(name, List.of(MODEL), List.of(of.name()), value);
+    }
+
+    private static MetricFamilySamples.Sample sample(String name, List<String> labels, List<String> values, double value) {
+        return new MetricFamilySamples.Sample(name, labels, values, value);
     }
 }

@@ -267,7 +267,9 @@ public interface InlayConfig {
         @WithDefault("8192")
         int maxTokens();
 
-        /** Seconds that an answer may take at most, from its request to its last token; 0 for any. The header Inlay-Deadline asks for less. */
+        /**
+         * Seconds that an answer may take at most, from its request to its last token; 0 for any. The header Inlay-Deadline asks for less.
+         */
         @WithDefault("600")
         long deadlineSeconds();
 

@@ -62,8 +62,8 @@ public class ServingComposition {
     @Produces
     @Singleton
     PinnedDeltas pinned(ModelCatalog catalog) {
-        return new PinnedDeltas(catalog, Stream.concat(pins(config.deltas().pinned(), false), pins(config.deltas().merged(), true)).toList(),
-                PINS_LOOKED_AT);
+        return new PinnedDeltas(catalog,
+                Stream.concat(pins(config.deltas().pinned(), false), pins(config.deltas().merged(), true)).toList(), PINS_LOOKED_AT);
     }
 
     private static Stream<PinnedDeltas.Pin> pins(Optional<List<String>> names, boolean merged) {

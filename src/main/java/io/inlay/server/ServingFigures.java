@@ -43,14 +43,19 @@ public class ServingFigures implements ServingListener {
 
     @Override
     public void stepped(String model, int generations) {
-        steps.computeIfAbsent(model, name -> DistributionSummary.builder("inlay.step.generations").description("Answers that a pass made a "
-                + "token of, or took the end of the prompt of").tags("model", name).serviceLevelObjectives(STEP).register(registry))
-                .record(generations);
+        DistributionSummary known = steps.get(model);
+        (known == null ? steps.computeIfAbsent(model, this::summary) : known).record(generations);
+    }
+
+    private DistributionSummary summary(String model) {
+        return DistributionSummary.builder("inlay.step.generations").description("Answers that a pass made a token of").tags("model", model)
+                .serviceLevelObjectives(STEP).register(registry);
     }
 
     @Override
     public void loaded(String model, long nanos, boolean failed) {
-        Timer.builder("inlay.delta.load").description("Reading a delta into memory").tags("model", model, "outcome", failed ? "failed" : "done")
+        Timer.builder("inlay.delta.load").description("Reading a delta into memory")
+                .tags("model", model, "outcome", failed ? "failed" : "done")
                 .serviceLevelObjectives(LOAD).register(registry).record(nanos, TimeUnit.NANOSECONDS);
     }
 
@@ -100,7 +105,8 @@ public class ServingFigures implements ServingListener {
             counter("inlay.tokens.stepped", "Tokens drawn, of answers under way too", engine -> engine.figures().tokens());
             deltas("inlay.deltas.resident", "Deltas in memory", DeltaResidency.Figures::resident);
             deltas("inlay.deltas.resident.bytes", "Bytes of deltas in memory, of those on their way too", DeltaResidency.Figures::bytes);
-            gauge("inlay.deltas.merged.bytes", "Bytes of linears of deltas that are served merged", engine -> engine.residency().mergedBytes());
+            gauge("inlay.deltas.merged.bytes", "Bytes of linears of deltas that are served merged",
+                    engine -> engine.residency().mergedBytes());
             counter("inlay.deltas.hits", "Requests whose delta was in memory or on its way", engine -> engine.residency().figures().hits());
             counter("inlay.deltas.misses", "Requests that began the load of a delta", engine -> engine.residency().figures().loads());
         }
@@ -114,7 +120,8 @@ public class ServingFigures implements ServingListener {
         }
 
         private void pages(String state, ToDoubleFunction<GenerationEngine> figure) {
-            Gauge.builder("inlay.kv.pages", () -> of(figure)).description("Pages for keys and values: that there are, that are used, and of "
+            Gauge.builder("inlay.kv.pages", () -> of(figure))
+                    .description("Pages for keys and values: that there are, that are used, and of "
                     + "those the ones kept of prompts").tags(tags.and("state", state)).register(registry);
         }
 
