@@ -59,6 +59,8 @@ public final class StoreScaleBench {
     private void run(Path folder, int many) {
         Grown few = grow(folder.resolve("few"), 10);
         Grown grown = grow(folder.resolve("many"), many);
+        read(few);
+        read(grown);
         SplittableRandom random = new SplittableRandom(1);
         for (int round = 0; round < ROUNDS; round++) {
             measure(few, random, round);
@@ -100,6 +102,14 @@ public final class StoreScaleBench {
     private void publish(DeltaRegistry store, String tenant) {
         DeltaManifest draft = Deltas.draft("faq", 16);
         store.publish(tenant, "base", "faq", draft, blocks, base);
+    }
+
+    /** What a database has read once it keeps while there is room: a server that has been up for a while, not one just started. */
+    private static void read(Grown grown) {
+        for (int tenant = 0; tenant < grown.tenants(); tenant++) {
+            grown.store().page("tenant-" + tenant, VersionFilter.ALL, Optional.empty(), VERSIONS);
+            grown.store().resolve("tenant-" + tenant, "base:faq@production");
+        }
     }
 
     private void measure(Grown grown, SplittableRandom random, int round) {
