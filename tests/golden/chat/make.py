@@ -45,9 +45,10 @@ CONVERSATIONS = {
 }
 
 
-def render(template, messages, prompt):
+def render(template, messages, prompt, tools=None):
     try:
-        text = chat_template_utils.render_jinja_template([messages], chat_template=template, add_generation_prompt=prompt, **TOKENS)[0][0]
+        text = chat_template_utils.render_jinja_template([messages], tools=tools, chat_template=template, add_generation_prompt=prompt,
+                                                         **TOKENS)[0][0]
         return {"text": text}
     except jinja2.exceptions.TemplateError as refusal:
         return {"refusal": str(refusal)}

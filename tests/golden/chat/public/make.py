@@ -3,22 +3,16 @@
 python make.py    writes renderings.json beside this file; see README.md
 """
 
-import datetime
+import importlib.util
 import json
 import pathlib
 
-import jinja2
 import transformers
-from transformers.utils import chat_template_utils
 
 FOLDER = pathlib.Path(__file__).parent
-TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
-
-
-class Frozen(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls(2026, 3, 7, 9, 5, 4)
+SPEC = importlib.util.spec_from_file_location("chat", FOLDER.parent / "make.py")
+chat = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(chat)
 
 
 WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "The weather in a city, \"now\" or later; é & <b>",
@@ -51,26 +45,17 @@ CONVERSATIONS = {
 }
 
 
-def render(template, messages, tools, prompt):
-    try:
-        text = chat_template_utils.render_jinja_template([messages], tools=tools, chat_template=template, add_generation_prompt=prompt,
-                                                         **TOKENS)[0][0]
-        return {"text": text}
-    except jinja2.exceptions.TemplateError as refusal:
-        return {"refusal": str(refusal)}
-
-
 def main():
-    chat_template_utils.datetime = Frozen
+    chat.chat_template_utils.datetime = chat.Frozen
     golden = []
     for file in sorted(FOLDER.glob("*.jinja")):
         for name, (messages, tools) in CONVERSATIONS.items():
             for prompt in (False, True):
                 golden.append({"template": file.name, "conversation": name, "messages": messages, "tools": tools,
-                               "add_generation_prompt": prompt} | render(file.read_text(), messages, tools, prompt))
-    (FOLDER / "renderings.json").write_text(json.dumps({"tokens": TOKENS, "now": Frozen.now().isoformat(), "renderings": golden}, indent=1) + "\n")
+                               "add_generation_prompt": prompt} | chat.render(file.read_text(), messages, prompt, tools))
+    (FOLDER / "renderings.json").write_text(json.dumps({"tokens": chat.TOKENS, "now": chat.Frozen.now().isoformat(), "renderings": golden}, indent=1) + "\n")
     print(len(golden), "renderings,", sum("refusal" in each for each in golden), "refusals, by transformers", transformers.__version__,
-          "with jinja2", jinja2.__version__)
+          "with jinja2", chat.jinja2.__version__)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ import jakarta.ws.rs.PathParam;
 import jakarta.ws.rs.QueryParam;
 import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
-import jakarta.ws.rs.core.StreamingOutput;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -57,11 +56,6 @@ public class DeltaExportsResource {
     public record Imported(String id, String object, String digest, long bytes, long values) {
     }
 
-    /** Writes a loaded delta in one of the formats. */
-    private interface Export {
-        void writeTo(OutputStream out) throws IOException;
-    }
-
     @GET
     @Path("/{model}/export")
     @Allowed({Role.OWNER, Role.READER})
@@ -86,26 +80,16 @@ public class DeltaExportsResource {
         try {
             LoadedDelta loaded = deltas.load(version, base.fingerprint(), base, arena);
             if (merged) {
-                return answer(arena, StoredFiles.disposition(version, ".tar"), StoredFiles.TAR,
+                return StoredFiles.streamed(arena, version, ".tar", StoredFiles.TAR,
                         new MergedExport(base, loaded.blocks(), loaded.tensors(), MergedExport.SHARD_BYTES)::write).build();
             }
-            return answer(arena, StoredFiles.disposition(version, ".dense.safetensors"), MediaType.APPLICATION_OCTET_STREAM,
+            return StoredFiles.streamed(arena, version, ".dense.safetensors", MediaType.APPLICATION_OCTET_STREAM,
                     out -> DenseExport.write(version.manifest(), loaded.blocks(), loaded.tensors(), out))
                     .header("Content-Length", DenseExport.bytes(version.manifest(), loaded.blocks(), loaded.tensors())).build();
         } catch (RuntimeException | Error failure) {
             arena.close();
             throw failure;
         }
-    }
-
-    /** Streams; the delta's memory is freed at the end, however it ends. */
-    private static Response.ResponseBuilder answer(Arena arena, String disposition, String type, Export export) {
-        StreamingOutput body = out -> {
-            try (arena) {
-                export.writeTo(out);
-            }
-        };
-        return Response.ok(body, type).header("Content-Disposition", disposition);
     }
 
     @POST

@@ -30,6 +30,11 @@ class StoredFiles {
         void write(MemorySegment file, OutputStream out) throws IOException;
     }
 
+    /** Writes an answer. */
+    interface Body {
+        void writeTo(OutputStream out) throws IOException;
+    }
+
     /** The file alone. */
     Response file(DeltaVersion version) {
         return answer(version, ".safetensors", MediaType.APPLICATION_OCTET_STREAM, DeltaFile::write)
@@ -45,21 +50,26 @@ class StoredFiles {
         Arena arena = Arena.ofShared();
         try {
             MemorySegment file = deltas.openVerified(version, arena);
-            StreamingOutput output = out -> {
-                try (arena) {
-                    form.write(file, out);
-                }
-            };
-            return Response.ok(output, type).header("Inlay-Delta", version.model()).header("Inlay-Delta-Digest", version.digest())
-                    .header("Content-Disposition", disposition(version, ending));
+            return streamed(arena, version, ending, type, out -> form.write(file, out)).header("Inlay-Delta", version.model())
+                    .header("Inlay-Delta-Digest", version.digest());
         } catch (RuntimeException | Error refused) {
             arena.close();
             throw refused;
         }
     }
 
-    /** The header that names the file that a client saves. */
-    static String disposition(DeltaVersion version, String ending) {
-        return "attachment; filename=\"" + version.base() + "-" + version.task() + "-" + version.number() + ending + "\"";
+    /**
+     * A file that a client saves. The arena's memory is freed at the end, however it ends.
+     *
+     * @param ending of the file's name
+     */
+    static Response.ResponseBuilder streamed(Arena arena, DeltaVersion version, String ending, String type, Body body) {
+        StreamingOutput output = out -> {
+            try (arena) {
+                body.writeTo(out);
+            }
+        };
+        return Response.ok(output, type).header("Content-Disposition",
+                "attachment; filename=\"" + version.base() + "-" + version.task() + "-" + version.number() + ending + "\"");
     }
 }

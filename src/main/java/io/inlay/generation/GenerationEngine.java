@@ -39,7 +39,7 @@ public final class GenerationEngine implements AutoCloseable {
     private final KvMemory memory;
     private final DeltaResidency residency;
     private final Limits limits;
-    private final ServingListener listener;
+    private final ServingListener serving;
     private final Thread thread;
     private final FairQueue<RunningGeneration> waiting = new FairQueue<>();
     /** Touched by the engine's thread only. */
@@ -106,9 +106,9 @@ public final class GenerationEngine implements AutoCloseable {
         this(model, residency, limits, forward, ServingListener.NONE);
     }
 
-    /** @param listener hears of its steps */
-    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward, ServingListener listener) {
-        this.listener = listener;
+    /** @param serving hears of its steps */
+    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward, ServingListener serving) {
+        this.serving = serving;
         this.model = model;
         this.forward = forward;
         this.memory = new KvMemory(model, limits.cacheBytes(), limits.swapFolder());
@@ -328,7 +328,7 @@ public final class GenerationEngine implements AutoCloseable {
             }
             return;
         }
-        listener.stepped(model.name(), stepping.size());
+        serving.stepped(model.name(), stepping.size());
         for (int i = 0; i < stepping.size(); i++) {
             take(stepping.get(i), logits[last.get(i)]);
         }

@@ -85,13 +85,7 @@ public final class Passages implements AutoCloseable {
             throw new Problem(Problem.Code.CONTEXT_LENGTH_EXCEEDED, "the text has " + tokens.length + " tokens; model " + model.name()
                     + " takes " + model.maxContext() + "; shorten it");
         }
-        for (int token : tokens) {
-            if (token < 0 || token >= model.config().vocabularySize()) {
-                throw new Problem(Problem.Code.INVALID_REQUEST, "the text has token " + token + "; model " + model.name()
-                        + " has tokens 0 to "
-                        + (model.config().vocabularySize() - 1));
-            }
-        }
+        PromptFit.requireKnown("the text", tokens, model);
     }
 
     private interface Pass<T> {

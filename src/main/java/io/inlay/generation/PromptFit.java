@@ -3,7 +3,7 @@ package io.inlay.generation;
 import io.inlay.Problem;
 import io.inlay.model.LlamaModel;
 
-/** Whether a prompt can be taken at all. */
+/** Whether a prompt, or a text to read, can be taken at all. */
 final class PromptFit {
 
     private PromptFit() {
@@ -23,9 +23,17 @@ final class PromptFit {
                     + " tokens; the server has memory for "
                     + positions + " in one request, the answer's included; shorten the prompt, or give inlay.generation.cache-bytes more");
         }
-        for (int token : prompt) {
+        requireKnown("the prompt", prompt, model);
+    }
+
+    /**
+     * @param what the tokens are of, for the refusal
+     * @throws Problem {@code INVALID_REQUEST} for a token that the model does not have
+     */
+    static void requireKnown(String what, int[] tokens, LlamaModel model) {
+        for (int token : tokens) {
             if (token < 0 || token >= model.config().vocabularySize()) {
-                throw new Problem(Problem.Code.INVALID_REQUEST, "the prompt has token " + token + "; model " + model.name()
+                throw new Problem(Problem.Code.INVALID_REQUEST, what + " has token " + token + "; model " + model.name()
                         + " has tokens 0 to " + (model.config().vocabularySize() - 1));
             }
         }

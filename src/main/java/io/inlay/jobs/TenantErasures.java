@@ -55,20 +55,10 @@ public final class TenantErasures implements AutoCloseable {
 
     /** Begins to erase, or goes on, and returns; whatever fails is tried again until it is done or the server stops. */
     public void begin(String tenant) {
-        note(tenant);
+        database.insert("insert into tenant_erasure (tenant, jobs, files, begun_at) values (?, 0, 0, ?)", tenant,
+                System.currentTimeMillis());
         if (find(tenant).orElseThrow().receipt().isEmpty() && underWay.add(tenant)) {
             threads.execute(() -> untilDone(tenant));
-        }
-    }
-
-    private void note(String tenant) {
-        try {
-            database.update("insert into tenant_erasure (tenant, jobs, files, begun_at) values (?, 0, 0, ?)", tenant,
-                    System.currentTimeMillis());
-        } catch (Problem there) {
-            if (!Database.isDuplicate(there)) {
-                throw there;
-            }
         }
     }
 

@@ -36,6 +36,19 @@ public final class Database {
         return transaction(each -> each.update(sql, arguments));
     }
 
+    /** Inserts a row as a transaction of its own; returns whether it was not there yet. */
+    public boolean insert(String sql, Object... arguments) {
+        try {
+            update(sql, arguments);
+            return true;
+        } catch (Problem there) {
+            if (isDuplicate(there)) {
+                return false;
+            }
+            throw there;
+        }
+    }
+
     public <T> List<T> query(RowReader<T> reader, String sql, Object... arguments) {
         return transaction(each -> each.query(reader, sql, arguments));
     }
@@ -99,7 +112,7 @@ public final class Database {
     }
 
     /** Whether a statement was refused because its row is there already. */
-    public static boolean isDuplicate(Problem problem) {
+    static boolean isDuplicate(Problem problem) {
         return problem.getCause() instanceof SQLException refused && DUPLICATE_KEY.equals(refused.getSQLState());
     }
 

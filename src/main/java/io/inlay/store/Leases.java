@@ -1,6 +1,5 @@
 package io.inlay.store;
 
-import io.inlay.Problem;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -31,16 +30,9 @@ final class Leases {
         }
         Object[] key = {version.tenant(), version.base(), version.task(), version.number(), holder};
         long until = now + term.toMillis();
-        if (renew(until, key) == 0) {
-            try {
-                database.update("insert into delta_lease (tenant, base, task, number, holder, expires_at) values (?, ?, ?, ?, ?, ?)",
-                        version.tenant(), version.base(), version.task(), version.number(), holder, until);
-            } catch (Problem there) {
-                if (!Database.isDuplicate(there)) {
-                    throw there;
-                }
-                renew(until, key);
-            }
+        if (renew(until, key) == 0 && !database.insert("insert into delta_lease (tenant, base, task, number, holder, expires_at) "
+                + "values (?, ?, ?, ?, ?, ?)", version.tenant(), version.base(), version.task(), version.number(), holder, until)) {
+            renew(until, key);
         }
         renewals.put(version.key(), now + term.toMillis() / 3);
     }

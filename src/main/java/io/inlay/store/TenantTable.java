@@ -34,13 +34,7 @@ final class TenantTable {
     /** Makes a tenant's row where there is none. */
     void ensure(String tenant) {
         if (database.query(row -> 1, "select 1 from delta_tenant where tenant = ?", tenant).isEmpty()) {
-            try {
-                database.update("insert into delta_tenant (tenant, versions, bytes) values (?, 0, 0)", tenant);
-            } catch (Problem there) {
-                if (!Database.isDuplicate(there)) {
-                    throw there;
-                }
-            }
+            database.insert("insert into delta_tenant (tenant, versions, bytes) values (?, 0, 0)", tenant);
         }
     }
 

@@ -102,14 +102,8 @@ final class VersionTable {
 
     /** Notes that a number was given and is spent. */
     void spend(String tenant, String base, String task, int number) {
-        try {
-            database.update("insert into delta_version (tenant, base, task, number, state, digest, file_digest, bytes, value_count, created_at,"
-                    + " changed_at) values (?, ?, ?, ?, 'gone', '', '', 0, 0, ?, ?)", tenant, base, task, number, now(), now());
-        } catch (Problem there) {
-            if (!Database.isDuplicate(there)) {
-                throw there;
-            }
-        }
+        database.insert("insert into delta_version (tenant, base, task, number, state, digest, file_digest, bytes, value_count, created_at,"
+                + " changed_at) values (?, ?, ?, ?, 'gone', '', '', 0, 0, ?, ?)", tenant, base, task, number, now(), now());
     }
 
     /**

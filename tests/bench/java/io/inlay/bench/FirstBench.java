@@ -1,7 +1,6 @@
 package io.inlay.bench;
 
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -86,12 +85,7 @@ final class FirstBench {
     }
 
     private static PeerProcess ours(String mode, Path checkpoint, Path batches) throws IOException {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Xmx1g", "-cp", System.getProperty("java.class.path"), Contender.class.getName(), mode,
-                checkpoint.toString(), batches.toString()));
-        return new PeerProcess("inlay-" + mode, command);
+        return PeerProcess.ours("inlay-" + mode, "1g", Contender.class, mode, checkpoint.toString(), batches.toString());
     }
 
     private static PeerProcess theirs(String python, String mode, Path checkpoint, Path batches, long trained) throws IOException {

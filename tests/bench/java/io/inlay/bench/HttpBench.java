@@ -2,15 +2,12 @@ package io.inlay.bench;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import io.inlay.server.demo.ServerProcess;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
-import java.lang.management.ManagementFactory;
 import java.net.ConnectException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
-import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
@@ -34,8 +31,7 @@ final class HttpBench {
     private final Path data;
     private final HttpClient http = HttpClient.newHttpClient();
     private final SplittableRandom random = new SplittableRandom(2);
-    private Process process;
-    private URI address;
+    private ServerProcess server;
 
     private HttpBench(Path data) {
         this.data = data;
@@ -54,12 +50,10 @@ final class HttpBench {
                 starts.add(seconds);
             }
             if (i < 3) {
-                bench.stop();
+                bench.server.close();
             }
         }
-        Path checkpoint = BenchModels.llama1b();
-        try (PeerProcess engine = new PeerProcess("inlay-serving", ServingBench.java(ServingContender.class, checkpoint.toString(),
-                BenchModels.cache().resolve("serving-store").toString()))) {
+        try (PeerProcess engine = ServingBench.engine(BenchModels.llama1b())) {
             for (int round = 0; round <= rounds; round++) {
                 double through = bench.streams();
                 double called = engine.ask("streams " + STREAMS + " 0").get("rate").asDouble();
@@ -70,7 +64,7 @@ final class HttpBench {
                 }
             }
         } finally {
-            bench.stop();
+            bench.server.close();
         }
         System.out.printf(Locale.ROOT, "%nfrom the server's start to the first token of a stream: %.2f s (%s)%n16 streams over HTTP: %.4g tokens/s, "
                 + "of the engine called directly %.4g%n%n", Figures.median(starts), Figures.spread(starts), Figures.median(overHttp),
@@ -81,20 +75,8 @@ final class HttpBench {
 
     /** Seconds from the process's start to a first token. */
     private double start() throws IOException, InterruptedException {
-        int port;
-        try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            port = free.getLocalPort();
-        }
-        address = URI.create("http://127.0.0.1:" + port);
-        Path model = BenchModels.llama1b();
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=" + port, "-Dinlay.models.folder=" + model.getParent(),
-                "-Dinlay.models.names=" + model.getFileName(), "-Dinlay.data=" + data, "-Dinlay.store=" + data.resolve("store"), "-jar",
-                "target/quarkus-app/quarkus-run.jar"));
         long start = System.nanoTime();
-        process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(data.resolve("server.log").toFile()).start();
+        server = LoadBench.server(data, data.resolve("server.log"));
         while (true) {
             try {
                 AtomicLong first = new AtomicLong();
@@ -102,17 +84,10 @@ final class HttpBench {
                     return (first.get() - start) / 1e9;
                 }
             } catch (ConnectException notYet) {
-                if (!process.isAlive()) {
-                    throw new IOException("the server ended; see " + data.resolve("server.log"), notYet);
-                }
+                server.requireAlive();
             }
             Thread.sleep(20);
         }
-    }
-
-    private void stop() throws InterruptedException {
-        process.destroy();
-        process.waitFor();
     }
 
     /** Tokens a second from when all streams are under way until the first ends. */
@@ -153,7 +128,7 @@ final class HttpBench {
         }
         String body = JSON.createObjectNode().put("model", BenchModels.llama1b().getFileName().toString()).put("max_tokens", tokens)
                 .put("temperature", 0).put("stream", true).set("prompt", prompt).toString();
-        HttpRequest request = HttpRequest.newBuilder(address.resolve("/v1/completions")).header("Authorization", "Bearer inlay-demo-key")
+        HttpRequest request = HttpRequest.newBuilder(server.address().resolve("/v1/completions")).header("Authorization", "Bearer inlay-demo-key")
                 .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body)).build();
         HttpResponse<InputStream> response = http.send(request, HttpResponse.BodyHandlers.ofInputStream());
         try (BufferedReader lines = new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {

@@ -2,10 +2,8 @@ package io.inlay.bench;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.inlay.server.demo.ServerProcess;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
-import java.net.ServerSocket;
-import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
@@ -14,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -30,25 +29,21 @@ final class LoadBench {
     private static final int STEPS = 3;
 
     private final HttpClient http = HttpClient.newHttpClient();
-    private final URI address;
-    private final Process process;
+    private final ServerProcess server;
     private final Path log;
 
     private LoadBench(Path data, int start) throws IOException {
-        int port;
-        try (ServerSocket free = new ServerSocket(0)) {
-            port = free.getLocalPort();
-        }
-        Path model = BenchModels.llama1b();
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=" + port, "-Dinlay.models.folder=" + model.getParent(),
-                "-Dinlay.models.names=" + model.getFileName(), "-Dinlay.data=" + data, "-Dinlay.store=" + data.resolve("store"), "-jar",
-                "target/quarkus-app/quarkus-run.jar"));
         log = data.resolve("server-" + start + ".log");
-        process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
-        address = URI.create("http://127.0.0.1:" + port);
+        server = server(data, log);
+    }
+
+    /** The packaged server with that checkpoint. */
+    static ServerProcess server(Path data, Path log) throws IOException {
+        Path home = Path.of("").toAbsolutePath();
+        Path model = BenchModels.llama1b();
+        return ServerProcess.start(home, home.resolve("target/quarkus-app/quarkus-run.jar"), ServerProcess.neededFlags(), Map.of(
+                "inlay.models.folder", model.getParent().toString(), "inlay.models.names", model.getFileName().toString(), "inlay.data",
+                data.toString(), "inlay.store", data.resolve("store").toString()), log);
     }
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
@@ -79,7 +74,7 @@ final class LoadBench {
         try {
             return awaitReady();
         } finally {
-            stop();
+            server.close();
         }
     }
 
@@ -91,9 +86,7 @@ final class LoadBench {
                 Thread.sleep(500);
                 return Long.parseLong(ready.group(1)) / 1000.0;
             }
-            if (!process.isAlive()) {
-                throw new IOException("the server ended; see " + log);
-            }
+            server.requireAlive();
             Thread.sleep(100);
         }
         throw new IOException("the server was not ready within two minutes; see " + log);
@@ -118,7 +111,7 @@ final class LoadBench {
                     .put("temperature", 0)));
             return new double[] {completion, step, peak() / (double) (1L << 30)};
         } finally {
-            stop();
+            server.close();
         }
     }
 
@@ -163,7 +156,7 @@ final class LoadBench {
     }
 
     private HttpRequest.Builder request(String path) {
-        return HttpRequest.newBuilder(address.resolve(path)).header("Authorization", "Bearer inlay-demo-key");
+        return HttpRequest.newBuilder(server.address().resolve(path)).header("Authorization", "Bearer inlay-demo-key");
     }
 
     private HttpRequest get(String path) {
@@ -183,16 +176,11 @@ final class LoadBench {
     }
 
     private long peak() throws IOException {
-        for (String line : Files.readAllLines(Path.of("/proc", Long.toString(process.pid()), "status"))) {
+        for (String line : Files.readAllLines(Path.of("/proc", Long.toString(server.pid()), "status"))) {
             if (line.startsWith("VmHWM")) {
                 return Long.parseLong(line.replaceAll("\\D", "")) * 1024;
             }
         }
         throw new IOException("the process tells no peak memory; this benchmark needs Linux");
-    }
-
-    private void stop() throws InterruptedException {
-        process.destroy();
-        process.waitFor();
     }
 }

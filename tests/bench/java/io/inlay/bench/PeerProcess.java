@@ -2,12 +2,14 @@ package io.inlay.bench;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.inlay.server.demo.ServerProcess;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 
 /** One side of a comparison as a child process that does a timed segment on command; see tests/bench/peers/peer.py for the protocol. */
@@ -29,6 +31,16 @@ final class PeerProcess implements AutoCloseable {
         this.process = new ProcessBuilder(command).redirectError(Path.of("target", "bench-" + name + ".log").toFile()).start();
         this.answers = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
         this.ready = answer();
+    }
+
+    /** A process of ours, with the JVM and the class path of this one. */
+    static PeerProcess ours(String name, String heap, Class<?> main, String... arguments) throws IOException {
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(ServerProcess.neededFlags());
+        command.addAll(List.of("-Xmx" + heap, "-cp", System.getProperty("java.class.path"), main.getName()));
+        command.addAll(List.of(arguments));
+        return new PeerProcess(name, command);
     }
 
     /** What the process said of itself when it was ready. */

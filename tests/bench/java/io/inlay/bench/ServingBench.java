@@ -1,7 +1,6 @@
 package io.inlay.bench;
 
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -42,8 +41,7 @@ final class ServingBench {
         LlamaCpp llamaCpp = LlamaCpp.make(checkpoint, python);
         List<PeerProcess> processes = new ArrayList<>();
         try {
-            PeerProcess ours = started(processes, new PeerProcess("inlay-serving", java(ServingContender.class, checkpoint.toString(),
-                    BenchModels.cache().resolve("serving-store").toString())));
+            PeerProcess ours = started(processes, engine(checkpoint));
             add("read bandwidth, bytes/s", () -> ours.ask("bandwidth").get("rate").asDouble());
             add("libtorch's products of a prefill, s", () -> ours.ask("gemm").get("seconds").asDouble());
             add("1 stream, tokens/s", () -> rate(ours, 1, 0));
@@ -106,14 +104,10 @@ final class ServingBench {
                 Long.toString((long) (Contender.BUDGET * PARAMETERS))));
     }
 
-    /** A process of this JVM's kind. */
-    static List<String> java(Class<?> main, String... arguments) {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Xmx1g", "-cp", System.getProperty("java.class.path"), main.getName()));
-        command.addAll(List.of(arguments));
-        return command;
+    /** The engine without HTTP. */
+    static PeerProcess engine(Path checkpoint) throws IOException {
+        return PeerProcess.ours("inlay-serving", "1g", ServingContender.class, checkpoint.toString(),
+                BenchModels.cache().resolve("serving-store").toString());
     }
 
     private void print(int rounds, double switching, long allocated) {

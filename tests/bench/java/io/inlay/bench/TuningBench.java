@@ -2,7 +2,6 @@ package io.inlay.bench;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -203,11 +202,7 @@ final class TuningBench {
     }
 
     private PeerProcess ours(double budget) throws IOException {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Xmx512m", "-cp", System.getProperty("java.class.path"), TuningContender.class.getName(),
-                checkpoint.toString(), batches.toString(), Double.toString(budget)));
-        return new PeerProcess("inlay-smt-" + budget, command);
+        return PeerProcess.ours("inlay-smt-" + budget, "512m", TuningContender.class, checkpoint.toString(), batches.toString(),
+                Double.toString(budget));
     }
 }

@@ -3,19 +3,17 @@ package io.inlay.load;
 import io.inlay.kernels.CpuKernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
+import io.inlay.server.demo.ServerProcess;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
-import java.net.InetAddress;
-import java.net.ServerSocket;
-import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * {@code ./inlay load MINUTES [REQUESTS_A_SECOND]}: the packaged server under load. Ends with exit code 1 where something was not right.
@@ -37,26 +35,16 @@ public final class Load {
         Duration time = Duration.ofMillis((long) (60_000 * Double.parseDouble(arguments[0])));
         double rate = arguments.length > 1 ? Double.parseDouble(arguments[1]) : RATE;
         Path data = Files.createTempDirectory("inlay-load-");
-        int port;
-        try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            port = free.getLocalPort();
-        }
-        Process process = start(data, port);
         List<String> faults;
-        try (Target server = new Target(URI.create("http://127.0.0.1:" + port), ADMIN, process.pid());
+        try (ServerProcess process = start(data); Target server = new Target(process.address(), ADMIN, process.pid());
                 LlamaModel model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), MODEL, ModelOptions.of(DType.BF16))) {
             while (!server.ready()) {
-                if (!process.isAlive()) {
-                    throw new IOException("the server ended; see " + data.resolve("server.log"));
-                }
+                process.requireAlive();
                 Thread.sleep(50);
             }
             LoadRun.Outcome outcome = new LoadRun(server, model, rate, "load").run(time);
             System.out.println(outcome.table());
             faults = outcome.faults();
-        } finally {
-            process.destroy();
-            process.waitFor(30, TimeUnit.SECONDS);
         }
         faults.forEach(System.out::println);
         System.out.println(faults.isEmpty() ? "nothing was wrong" : faults.size() + " faults; the server's log is "
@@ -64,16 +52,15 @@ public final class Load {
         System.exit(faults.isEmpty() ? 0 : 1);
     }
 
-    private static Process start(Path data, int port) throws IOException {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).forEach(command::add);
-        command.addAll(List.of("-Xmx1g", "-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port=" + port, "-Dinlay.models.folder="
-                + MODEL.getParent(),
-                "-Dinlay.models.names=" + MODEL.getFileName(), "-Dinlay.data=" + data, "-Dinlay.store=" + data.resolve("store"),
-                "-Dinlay.access.admin-keys=" + ADMIN, "-Dinlay.generation.cache-bytes=" + (16 << 20), "-Dinlay.generation.resident-bytes="
-                        + (4 << 20), "-Dinlay.deltas.keep-last=3", "-Dinlay.deltas.collect-seconds=20", "-Dinlay.deltas.grace-seconds=20",
-                "-Dinlay.deltas.lease-seconds=20", "-Dinlay.log.access=false", "-jar", "target/quarkus-app/quarkus-run.jar"));
-        return new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(data.resolve("server.log").toFile()).start();
+    private static ServerProcess start(Path data) throws IOException {
+        Path home = Path.of("").toAbsolutePath();
+        Map<String, String> settings = new TreeMap<>(Map.of("inlay.models.folder", MODEL.getParent().toString(), "inlay.models.names",
+                MODEL.getFileName().toString(), "inlay.data", data.toString(), "inlay.store", data.resolve("store").toString(),
+                "inlay.access.admin-keys", ADMIN, "inlay.log.access", "false"));
+        settings.putAll(Map.of("inlay.generation.cache-bytes", Integer.toString(16 << 20), "inlay.generation.resident-bytes",
+                Integer.toString(4 << 20), "inlay.deltas.keep-last", "3", "inlay.deltas.collect-seconds", "20",
+                "inlay.deltas.grace-seconds", "20", "inlay.deltas.lease-seconds", "20"));
+        return ServerProcess.start(home, home.resolve("target/quarkus-app/quarkus-run.jar"),
+                Stream.concat(ServerProcess.neededFlags().stream(), Stream.of("-Xmx1g")).toList(), settings, data.resolve("server.log"));
     }
 }

@@ -2,6 +2,7 @@ package io.inlay.server.demo;
 
 import io.inlay.Problem;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.net.ServerSocket;
 import java.net.URI;
 import java.nio.file.Files;
@@ -12,7 +13,7 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /** The packaged server as a child process with a log file; closing it ends the child. */
-final class ServerProcess implements AutoCloseable {
+public final class ServerProcess implements AutoCloseable {
     private static final int LINES_OF_LOG_TO_SHOW = 25;
 
     private final Process process;
@@ -28,9 +29,10 @@ final class ServerProcess implements AutoCloseable {
     /**
      * Starts {@code jar} in {@code home} with the JVM that runs this program.
      *
+     * @param jvmFlags for the child; it needs {@link #neededFlags} at least
      * @param settings configuration of the server by its property names; the port is chosen here
      */
-    static ServerProcess start(Path home, Path jar, List<String> jvmFlags, Map<String, String> settings, Path log) throws IOException {
+    public static ServerProcess start(Path home, Path jar, List<String> jvmFlags, Map<String, String> settings, Path log) throws IOException {
         if (!Files.isRegularFile(jar)) {
             throw new Problem(Problem.Code.UNAVAILABLE, "there is no packaged server at " + jar + "; run ./inlay demo, which builds it");
         }
@@ -48,22 +50,27 @@ final class ServerProcess implements AutoCloseable {
         return new ServerProcess(builder.start(), URI.create("http://127.0.0.1:" + port), log);
     }
 
+    /** Of the flags of this very JVM, those without which Inlay does not run: modules and access. */
+    public static List<String> neededFlags() {
+        return ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> flag.startsWith("--")).toList();
+    }
+
     private static int freePort() throws IOException {
         try (var socket = new ServerSocket(0)) {
             return socket.getLocalPort();
         }
     }
 
-    URI address() {
+    public URI address() {
         return address;
     }
 
-    long pid() {
+    public long pid() {
         return process.pid();
     }
 
     /** A server that has ended by itself cannot answer: says so, with the end of its log. */
-    void requireAlive() {
+    public void requireAlive() {
         if (!process.isAlive()) {
             throw failure("the server ended with exit code " + process.exitValue());
         }

@@ -1,0 +1,160 @@
+package io.inlay.model;
+
+import io.inlay.kernels.Kernels;
+import io.inlay.kernels.KvPages;
+import io.inlay.kernels.TileTable;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * One pass of some rows, each of a sequence and a delta of its own, through kernels that read each weight once.
+ *
+ * <p>Legend: R rows, r of them that ask, H hidden, Q query heads, G key/value heads, D head dimension, V vocabulary.
+ */
+final class StepPass {
+
+    private final LlamaModel model;
+    private final Kernels kernels;
+    private final LlamaConfig config;
+    private final Workspace workspace;
+    private final LlamaWeights weights;
+    private final List<LlamaInference.Row> rows;
+    private final int[] positions;
+    private List<WeightOverlay> overlays;
+
+    /** Takes the logits [V] after a row's token. */
+    interface Taker {
+        void take(int row, float[] logits);
+    }
+
+    /**
+     * @param weights that all rows share but for their blocks
+     * @param positions of the rows' tokens, for which their caches have pages
+     */
+    StepPass(LlamaModel model, Workspace workspace, LlamaWeights weights, List<LlamaInference.Row> rows, int[] positions) {
+        this.model = model;
+        this.kernels = model.kernels();
+        this.config = model.config();
+        this.workspace = workspace;
+        this.weights = weights;
+        this.rows = rows;
+        this.positions = positions;
+        this.overlays = rows.stream().map(LlamaInference.Row::overlay).toList();
+    }
+
+    void run(Taker taker) {
+        int r = rows.size();
+        int last = config.layers() - 1;
+        Tensor at = integers("positions", positions);
+        Tensor x = slot("x", r, config.hiddenSize());
+        Tensor normed = slot("normed", r, config.hiddenSize());
+        Tensor branch = slot("branch", r, config.hiddenSize());
+        kernels.embed(weights.embedding(), integers("ids", rows.stream().mapToInt(LlamaInference.Row::token).toArray()), x);
+        kernels.rmsNorm(x, weights.layers().getFirst().inputNorm(), norm(), normed, null);
+        for (int l = 0; l <= last; l++) {
+            Tensor query = heads("q", l, Projection.Q, normed, config.heads());
+            Tensor key = heads("k", l, Projection.K, normed, config.keyValueHeads());
+            Tensor value = heads("v", l, Projection.V, normed, config.keyValueHeads());
+            kernels.rope(query, model.ropeTable(), at, false);
+            kernels.rope(key, model.ropeTable(), at, false);
+            List<KvPages> caches = new ArrayList<>();
+            for (int i = 0; i < r; i++) {
+                rows.get(i).cache().write(l, positions[i], key, value, i, 1);
+                caches.add(rows.get(i).cache().view(l, positions[i] + 1));
+            }
+            if (l == last) {
+                finish(l, x, query, caches, taker);
+                return;
+            }
+            attend(l, query, caches, branch);
+            kernels.addRmsNorm(x, branch, x, weights.layers().get(l).attentionNorm(), norm(), normed, null);
+            feedForward(l, normed, branch);
+            kernels.addRmsNorm(x, branch, x, weights.layers().get(l + 1).inputNorm(), norm(), normed, null);
+        }
+    }
+
+    /** The last layer from its attention on, and the head, for the rows that ask. */
+    private void finish(int layer, Tensor x, Tensor query, List<KvPages> caches, Taker taker) {
+        int[] asking = IntStream.range(0, rows.size()).filter(i -> rows.get(i).asks()).toArray();
+        int r = asking.length;
+        if (r == 0) {
+            return;
+        }
+        Tensor sum = compact("sum", x, asking, config.hiddenSize());
+        compact("asking", query, asking, (long) config.heads() * config.headDim());
+        overlays = Arrays.stream(asking).mapToObj(i -> rows.get(i).overlay()).toList();
+        Tensor branch = slot("branch", r, config.hiddenSize());
+        Tensor normed = slot("normed", r, config.hiddenSize());
+        attend(layer, slot("asking", r, config.heads(), config.headDim()), Arrays.stream(asking).mapToObj(caches::get).toList(), branch);
+        kernels.addRmsNorm(sum, branch, sum, weights.layers().get(layer).attentionNorm(), norm(), normed, null);
+        feedForward(layer, normed, branch);
+        kernels.addRmsNorm(sum, branch, sum, weights.norm(), norm(), normed, null);
+        Tensor logits = workspace.get("step.logits", DType.FP32, r, config.vocabularySize());
+        kernels.linear(normed, weights.head(), null, logits);
+        long bytes = 4L * config.vocabularySize();
+        for (int i = 0; i < r; i++) {
+            taker.take(asking[i], logits.segment().asSlice(i * bytes, bytes).toArray(ValueLayout.JAVA_FLOAT));
+        }
+    }
+
+    /** The chosen rows of [R, ...], one behind another as [r, width]. */
+    private Tensor compact(String name, Tensor of, int[] chosen, long width) {
+        Tensor to = slot(name, chosen.length, width);
+        long bytes = width * model.dtype().bytes();
+        for (int i = 0; i < chosen.length; i++) {
+            MemorySegment.copy(of.segment(), chosen[i] * bytes, to.segment(), i * bytes, bytes);
+        }
+        return to;
+    }
+
+    /** Attention of the rows over their caches, and its output projection. */
+    private void attend(int layer, Tensor query, List<KvPages> caches, Tensor out) {
+        Tensor attended = slot("attended", caches.size(), config.heads(), config.headDim());
+        kernels.pagedAttention(query, caches, (float) (1 / Math.sqrt(config.headDim())), attended);
+        linear(layer, Projection.O, slot("attended", caches.size(), (long) config.heads() * config.headDim()), out);
+    }
+
+    private void feedForward(int layer, Tensor normed, Tensor out) {
+        Tensor gate = slot("gate", normed.size(0), config.intermediateSize());
+        Tensor up = slot("up", normed.size(0), config.intermediateSize());
+        linear(layer, Projection.GATE, normed, gate);
+        linear(layer, Projection.UP, normed, up);
+        kernels.swiGlu(gate, up, gate);
+        linear(layer, Projection.DOWN, gate, out);
+    }
+
+    private Tensor heads(String name, int layer, Projection projection, Tensor x, int heads) {
+        linear(layer, projection, x, slot(name, x.size(0), (long) heads * config.headDim()));
+        return slot(name, x.size(0), heads, config.headDim());
+    }
+
+    private void linear(int layer, Projection projection, Tensor x, Tensor out) {
+        Tensor weight = weights.layers().get(layer).linear(projection);
+        TileTable first = overlays.getFirst().table(layer, projection);
+        if (overlays.stream().allMatch(each -> each.table(layer, projection) == first)) {
+            kernels.linear(x, weight, first, out);
+        } else {
+            kernels.linearMixed(x, weight, overlays.stream().map(each -> each.table(layer, projection)).toList(), out);
+        }
+    }
+
+    private Tensor integers(String name, int[] values) {
+        Tensor made = workspace.get("step." + name, DType.INT32, values.length);
+        MemorySegment.copy(MemorySegment.ofArray(values), 0, made.segment(), 0, 4L * values.length);
+        return made;
+    }
+
+    private Tensor slot(String name, long... sizes) {
+        return workspace.get("step." + name, model.dtype(), sizes);
+    }
+
+    private float norm() {
+        return (float) config.normEpsilon();
+    }
+}
