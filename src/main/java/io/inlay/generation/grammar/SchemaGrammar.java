@@ -28,7 +28,6 @@ public final class SchemaGrammar {
     private static final Set<String> ANNOTATIONS = Set.of("title", "description", "default", "examples", "example", "$schema", "$id", "id",
             "$comment", "$anchor", "deprecated", "readOnly", "writeOnly", "$defs", "definitions", "strict", "contentMediaType");
     private static final List<String> TYPES = List.of("object", "array", "string", "number", "integer", "boolean", "null");
-    private static final int MOST_COUNT = 10_000;
     private static final int MOST_NAME = 500;
 
     private final String source;
@@ -249,7 +248,7 @@ public final class SchemaGrammar {
                 throw refused(at, "a property's name has " + name.length() + " characters; at most " + MOST_NAME + " are taken");
             }
         }
-        int[] counts = counts(schema, "minProperties", "maxProperties", at);
+        int[] counts = SchemaNumbers.counts(schema, "minProperties", "maxProperties", why -> refused(at, why));
         if (names.isEmpty()) {
             return Json.members(others == null ? Expression.EMPTY : list(Json.member(Json.STRING, others), counts));
         }
@@ -299,7 +298,7 @@ public final class SchemaGrammar {
         if (schema.path("uniqueItems").asBoolean()) {
             throw refused(at, "uniqueItems is not supported; leave it out, or list the possible values by enum");
         }
-        int[] counts = counts(schema, "minItems", "maxItems", at);
+        int[] counts = SchemaNumbers.counts(schema, "minItems", "maxItems", why -> refused(at, why));
         JsonNode prefix = schema.path("prefixItems");
         JsonNode rest = schema.path("items");
         Expression item = rest.isMissingNode() ? prefix.isMissingNode() ? Json.VALUE : null
@@ -330,27 +329,6 @@ public final class SchemaGrammar {
         }
         Expression some = Json.list(item, Math.max(1, counts[0]), counts[1]);
         return counts[0] == 0 ? Expression.optional(some) : some;
-    }
-
-    /** The least and the most, -1 for any. */
-    private int[] counts(JsonNode schema, String least, String most, String at) {
-        int from = count(schema, least, 0, at);
-        int to = count(schema, most, -1, at);
-        if (to >= 0 && to < from) {
-            throw refused(at, least + " is more than " + most);
-        }
-        return new int[] {from, to};
-    }
-
-    private int count(JsonNode schema, String keyword, int otherwise, String at) {
-        JsonNode count = schema.path(keyword);
-        if (count.isMissingNode()) {
-            return otherwise;
-        }
-        if (!count.isNumber() || count.asDouble() != count.asInt() || count.asInt() < 0 || count.asInt() > MOST_COUNT) {
-            throw refused(at, keyword + " is " + count + "; it must be a whole number from 0 to " + MOST_COUNT);
-        }
-        return count.asInt();
     }
 
     // ---- refusals ----

@@ -7,10 +7,12 @@ import java.math.RoundingMode;
 import java.util.List;
 import java.util.function.Function;
 
-/** Bounds of a schema's integers. */
+/** Bounds of a schema's integers, and of how many characters, items or properties there are. */
 final class SchemaNumbers {
 
     static final List<String> BOUNDS = List.of("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf");
+
+    private static final int MOST_COUNT = 10_000;
 
     private SchemaNumbers() {
     }
@@ -35,6 +37,27 @@ final class SchemaNumbers {
             throw refusal.apply("there is no integer from " + least + " to " + most);
         }
         return IntegerRange.of(least, most);
+    }
+
+    /** The least and the most of how many, from keywords of those names; -1 for any. */
+    static int[] counts(JsonNode schema, String least, String most, Function<String, RuntimeException> refusal) {
+        int from = count(schema, least, 0, refusal);
+        int to = count(schema, most, -1, refusal);
+        if (to >= 0 && to < from) {
+            throw refusal.apply(least + " is more than " + most);
+        }
+        return new int[] {from, to};
+    }
+
+    private static int count(JsonNode schema, String keyword, int otherwise, Function<String, RuntimeException> refusal) {
+        JsonNode count = schema.path(keyword);
+        if (count.isMissingNode()) {
+            return otherwise;
+        }
+        if (!count.isNumber() || count.asDouble() != count.asInt() || count.asInt() < 0 || count.asInt() > MOST_COUNT) {
+            throw refusal.apply(keyword + " is " + count + "; it must be a whole number from 0 to " + MOST_COUNT);
+        }
+        return count.asInt();
     }
 
     private static BigInteger bound(JsonNode schema, String keyword, RoundingMode rounding, int beyond,

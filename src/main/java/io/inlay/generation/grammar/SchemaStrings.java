@@ -11,7 +11,6 @@ import java.util.TreeSet;
  */
 final class SchemaStrings {
 
-    private static final int MOST_LENGTH = 10_000;
     private static final String DATE = "[12][0-9]{3}-(0[13578]-(0[1-9]|[12][0-9]|3[01])|1[02]-(0[1-9]|[12][0-9]|3[01])"
             + "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
     private static final String TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])";
@@ -54,23 +53,8 @@ final class SchemaStrings {
         if (!length) {
             return Json.STRING;
         }
-        int least = length(schema, "minLength", 0, at);
-        int most = length(schema, "maxLength", -1, at);
-        if (most >= 0 && most < least) {
-            throw refused(at, "minLength is more than maxLength");
-        }
-        return Json.string(new Expression.Repeat(Json.CHARACTER, least, most));
-    }
-
-    private int length(JsonNode schema, String keyword, int otherwise, String at) {
-        JsonNode length = schema.path(keyword);
-        if (length.isMissingNode()) {
-            return otherwise;
-        }
-        if (!length.isNumber() || length.asDouble() != length.asInt() || length.asInt() < 0 || length.asInt() > MOST_LENGTH) {
-            throw refused(at, keyword + " is " + length + "; it must be a whole number from 0 to " + MOST_LENGTH);
-        }
-        return length.asInt();
+        int[] counts = SchemaNumbers.counts(schema, "minLength", "maxLength", why -> refused(at, why));
+        return Json.string(new Expression.Repeat(Json.CHARACTER, counts[0], counts[1]));
     }
 
     private RuntimeException refused(String at, String what) {
