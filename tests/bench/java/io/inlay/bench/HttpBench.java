@@ -2,6 +2,7 @@ package io.inlay.bench;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.server.demo.ServerProcess;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -17,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalInt;
 import java.util.SplittableRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -25,7 +27,7 @@ import java.util.concurrent.atomic.AtomicLong;
 final class HttpBench {
 
     private static final int STREAMS = 16;
-    private static final int TOKENS = 48 + STREAMS;
+    private static final int TOKENS = 64;
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private final Path data;
@@ -56,7 +58,7 @@ final class HttpBench {
         try (PeerProcess engine = ServingBench.engine(BenchModels.llama1b())) {
             for (int round = 0; round <= rounds; round++) {
                 double through = bench.streams();
-                double called = engine.ask("streams " + STREAMS + " 0").get("rate").asDouble();
+                double called = engine.ask("answers " + STREAMS + " " + TOKENS).get("rate").asDouble();
                 System.err.printf(Locale.ROOT, "round %d of %d  over HTTP %.4g, directly %.4g tokens/s%n", round, rounds, through, called);
                 if (round > 0) {
                     overHttp.add(through);
@@ -80,7 +82,7 @@ final class HttpBench {
         while (true) {
             try {
                 AtomicLong first = new AtomicLong();
-                if (stream(1, () -> first.compareAndSet(0, System.nanoTime()))) {
+                if (stream(1, () -> first.compareAndSet(0, System.nanoTime())).isPresent()) {
                     return (first.get() - start) / 1e9;
                 }
             } catch (ConnectException notYet) {
@@ -90,25 +92,15 @@ final class HttpBench {
         }
     }
 
-    /** Tokens a second from when all streams are under way until the first ends. */
+    /** Tokens a second of all streams, from the first request to the last answer's end. */
     private double streams() throws InterruptedException {
-        AtomicInteger underWay = new AtomicInteger();
-        AtomicInteger tokens = new AtomicInteger();
-        AtomicLong start = new AtomicLong();
-        AtomicLong end = new AtomicLong();
         List<Thread> clients = new ArrayList<>();
+        AtomicInteger tokens = new AtomicInteger();
+        long start = System.nanoTime();
         for (int i = 0; i < STREAMS; i++) {
-            int[] seen = {0};
             clients.add(Thread.ofVirtual().start(() -> {
                 try {
-                    stream(TOKENS, () -> {
-                        if (++seen[0] == 2 && underWay.incrementAndGet() == STREAMS) {
-                            start.set(System.nanoTime());
-                        } else if (start.get() != 0 && end.get() == 0) {
-                            tokens.incrementAndGet();
-                        }
-                    });
-                    end.compareAndSet(0, System.nanoTime());
+                    tokens.addAndGet(stream(TOKENS, () -> { }).orElseThrow());
                 } catch (IOException | InterruptedException failure) {
                     throw new IllegalStateException(failure);
                 }
@@ -117,30 +109,37 @@ final class HttpBench {
         for (Thread each : clients) {
             each.join();
         }
-        return tokens.get() / ((end.get() - start.get()) / 1e9);
+        double seconds = (System.nanoTime() - start) / 1e9;
+        if (tokens.get() != STREAMS * TOKENS) {
+            throw new IllegalStateException(STREAMS + " streams of " + TOKENS + " tokens gave " + tokens.get() + " in all");
+        }
+        return tokens.get() / seconds;
     }
 
-    /** One streamed completion of 32 prompt tokens; false when the server does not take it yet. */
-    private boolean stream(int tokens, Runnable token) throws IOException, InterruptedException {
+    /** How many tokens one streamed completion after 32 prompt tokens says it has; empty when the server does not take it yet. */
+    private OptionalInt stream(int tokens, Runnable event) throws IOException, InterruptedException {
         ArrayNode prompt = JSON.createArrayNode();
         synchronized (random) {
             random.ints(32, 5, 128_000).forEach(prompt::add);
         }
         String body = JSON.createObjectNode().put("model", BenchModels.llama1b().getFileName().toString()).put("max_tokens", tokens)
-                .put("temperature", 0).put("stream", true).set("prompt", prompt).toString();
+                .put("temperature", 0).put("stream", true)
+                .<ObjectNode>set("stream_options", JSON.createObjectNode().put("include_usage", true)).set("prompt", prompt).toString();
         HttpRequest request = HttpRequest.newBuilder(server.address().resolve("/v1/completions")).header("Authorization", "Bearer inlay-demo-key")
                 .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body)).build();
         HttpResponse<InputStream> response = http.send(request, HttpResponse.BodyHandlers.ofInputStream());
         try (BufferedReader lines = new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {
             if (response.statusCode() != 200) {
-                return false;
+                return OptionalInt.empty();
             }
+            int counted = 0;
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
                 if (line.startsWith("data: {")) {
-                    token.run();
+                    event.run();
+                    counted = JSON.readTree(line.substring(6)).path("usage").path("completion_tokens").asInt(counted);
                 }
             }
-            return true;
+            return OptionalInt.of(counted);
         }
     }
 }

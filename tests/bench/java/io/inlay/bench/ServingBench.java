@@ -12,12 +12,13 @@ import java.util.function.DoubleSupplier;
 import java.util.function.DoubleUnaryOperator;
 
 /**
- * {@code ./inlay bench serving [ROUNDS]}: decoding and prefill at Llama-3.2-1B's shape in bf16 beside llama.cpp and transformers, many
+ * {@code ./inlay bench serving [ROUNDS [engine] [tenants] [http]]}: decoding and prefill at Llama-3.2-1B's shape in bf16 beside llama.cpp and transformers, many
  * tenants in a batch beside one, a delta beside the base, all in turns; then a thousand tenants, the server over HTTP, and its start.
  */
 final class ServingBench {
 
     private static final int ROUNDS = 3;
+    private static final List<String> PARTS = List.of("engine", "tenants", "http");
     private static final long PARAMETERS = 1_235_814_400L;
     private static final String SHAPE = "Llama-3.2-1B's shape, 1.24 billion parameters, bf16";
 
@@ -30,9 +31,20 @@ final class ServingBench {
     public static void main(String[] arguments) throws IOException, InterruptedException {
         int rounds = arguments.length > 0 ? Integer.parseInt(arguments[0]) : ROUNDS;
         Files.createDirectories(Path.of("target"));
-        new ServingBench().run(rounds);
-        ZipfBench.main(new String[0]);
-        HttpBench.main(new String[] {Integer.toString(rounds)});
+        List<String> parts = arguments.length > 1 ? List.of(arguments).subList(1, arguments.length) : PARTS;
+        if (!PARTS.containsAll(parts)) {
+            System.err.println("serving has the parts " + String.join(", ", PARTS) + "; asked for were " + String.join(", ", parts));
+            System.exit(2);
+        }
+        if (parts.contains("engine")) {
+            new ServingBench().run(rounds);
+        }
+        if (parts.contains("tenants")) {
+            ZipfBench.main(new String[0]);
+        }
+        if (parts.contains("http")) {
+            HttpBench.main(new String[] {Integer.toString(rounds)});
+        }
     }
 
     private void run(int rounds) throws IOException, InterruptedException {

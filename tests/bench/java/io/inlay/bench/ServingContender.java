@@ -40,7 +40,8 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Inlay's side of {@code bench serving}, the engine without HTTP: {@code ServingContender CHECKPOINT STORE}. Commands: {@code streams N
- * TENANTS} (tokens a second of N streams, of so many tenants with a delta each; 0 asks the base), {@code first TENANTS} (seconds to the
+ * TENANTS} (tokens a second of N streams, of so many tenants with a delta each; 0 asks the base), {@code answers N TOKENS} (tokens a second
+ * of N answers of that length, from the first request to the last answer's end), {@code first TENANTS} (seconds to the
  * first token of a 512-token prompt), {@code bandwidth} (bytes a second that all cores read), {@code gemm} (seconds of libtorch's products
  * of a prefill of 512 tokens), {@code switch} (seconds and bytes on the heap of a switch of a resident delta).
  */
@@ -122,6 +123,7 @@ final class ServingContender {
         ObjectNode answer = JSON.createObjectNode();
         switch (command[0]) {
             case "streams" -> answer.put("rate", streams(Integer.parseInt(command[1]), Integer.parseInt(command[2])));
+            case "answers" -> answer.put("rate", answers(Integer.parseInt(command[1]), Integer.parseInt(command[2])));
             case "first" -> answer.put("seconds", first(Integer.parseInt(command[1])));
             case "bandwidth" -> answer.put("rate", ReadBandwidth.measure());
             case "gemm" -> answer.put("seconds", floor.seconds());
@@ -160,6 +162,20 @@ final class ServingContender {
         }
         await(all);
         return tokens.get() / ((end.get() - start.get()) / 1e9);
+    }
+
+    private double answers(int count, int tokens) {
+        CountDownLatch all = new CountDownLatch(count);
+        long start = System.nanoTime();
+        for (int i = 0; i < count; i++) {
+            engine.submit("bench", new GenerationRequest(Optional.empty(), prompt(32), Sampling.GREEDY, tokens, List.of()), event -> {
+                if (!(event instanceof GenerationEvent.Text)) {
+                    all.countDown();
+                }
+            });
+        }
+        await(all);
+        return count * tokens / ((System.nanoTime() - start) / 1e9);
     }
 
     private double first(int tenants) {
