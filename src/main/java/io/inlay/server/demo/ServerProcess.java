@@ -15,6 +15,7 @@ import java.util.concurrent.TimeUnit;
 /** The packaged server as a child process with a log file; closing it ends the child. */
 public final class ServerProcess implements AutoCloseable {
     private static final int LINES_OF_LOG_TO_SHOW = 25;
+    private static final int SECONDS_TO_END = 15;
 
     private final Process process;
     private final URI address;
@@ -27,7 +28,7 @@ public final class ServerProcess implements AutoCloseable {
     }
 
     /**
-     * Starts {@code jar} in {@code home} with the JVM that runs this program.
+     * Starts {@code jar} in {@code home} with the JVM that runs this program, and with the jar's {@link StartupCache} where there is one.
      *
      * @param jvmFlags for the child; it needs {@link #neededFlags} at least
      * @param settings configuration of the server by its property names; the port is chosen here
@@ -36,6 +37,12 @@ public final class ServerProcess implements AutoCloseable {
         if (!Files.isRegularFile(jar)) {
             throw new Problem(Problem.Code.UNAVAILABLE, "there is no packaged server at " + jar + "; run ./inlay demo, which builds it");
         }
+        List<String> flags = new ArrayList<>(jvmFlags);
+        flags.addAll(StartupCache.flags(jar));
+        return launch(home, jar, flags, settings, log);
+    }
+
+    static ServerProcess launch(Path home, Path jar, List<String> jvmFlags, Map<String, String> settings, Path log) throws IOException {
         int port = freePort();
         var command = new ArrayList<String>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
@@ -91,9 +98,14 @@ public final class ServerProcess implements AutoCloseable {
 
     @Override
     public void close() {
+        end(SECONDS_TO_END);
+    }
+
+    /** Ends the child; kills it when it is still there after so many seconds. */
+    void end(int seconds) {
         process.destroy();
         try {
-            if (!process.waitFor(15, TimeUnit.SECONDS)) {
+            if (!process.waitFor(seconds, TimeUnit.SECONDS)) {
                 process.destroyForcibly();
             }
         } catch (InterruptedException e) {
