@@ -178,15 +178,15 @@ class MasksBesideTurnsTest {
 
     @Test
     void who_waits_for_a_mask_can_be_put_aside_and_gives_the_same_answer() throws IOException {
-        int[] alone = run(engine(new Limits(1, 1), masks(MANY)), formed(11, form()));
-        int pages = KvPool.pagesFor(12 + 100) + 1;
+        Limits tight = new Limits(4, 4, KvPool.pagesFor(12 + 100) * KvPool.pageBytes(model), folder.resolve("swap"));
+        int[] alone = run(engine(tight, masks(MANY)), formed(11, form()));
         SlowMasks slow = masks(2);
-        GenerationEngine engine = engine(new Limits(4, 4, pages * KvPool.pageBytes(model), folder.resolve("swap")), slow);
+        GenerationEngine engine = engine(tight, slow);
         Transcript stream = submit(engine, free(12, 100), _ -> { });
         Transcript formed = submit(engine, formed(11, form()), _ -> { });
         stream.finished();
         assertThat(stream.tokens()).hasSize(100);
-        assertThat(engine.memory().putAside()).isPositive();
+        await().untilAsserted(() -> assertThat(engine.memory().putAside()).isPositive());
         assertThat(formed.ended()).isFalse();
         slow.permits.release(MANY);
         formed.finished();

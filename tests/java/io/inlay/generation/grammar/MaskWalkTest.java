@@ -58,7 +58,7 @@ class MaskWalkTest {
 
     @Test
     void within_a_text_words_are_taken_in_by_subtrees_whether_their_number_is_bounded_or_not() {
-        for (String text : new String[] {"\"[^\"]*\"", "\"[^\"]{30,900}\"", "\"(\\w|[ ,.а-я]){2,70}\""}) {
+        for (String text : new String[] {"\"[^\"]*\"", "\"[^\"]{30,900}\"", "\"[^!\"]{2,70}\""}) {
             Cost cost = cost(Grammar.regex(text), "\"ab");
             assertThat(cost.tokens).as(text).isGreaterThan(WORDS * 9 / 10);
             assertThat(cost.visited).as(text).isLessThan(vocabulary.trie().size() / 10);

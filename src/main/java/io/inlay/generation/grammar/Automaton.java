@@ -52,6 +52,7 @@ final class Automaton {
         /** By class of bytes; null where it is not known yet. Read without a lock: a state is whole wherever it is seen. */
         private final State[] next;
         private Run run;
+        private ByteSet characters;
         /** The tokens that may come, once asked for; and those at the beginning where a first space is dropped. */
         final MaskCache.Slot mask = new MaskCache.Slot();
         final MaskCache.Slot maskAfterDroppedSpace = new MaskCache.Slot();
@@ -163,6 +164,45 @@ final class Automaton {
             from.run = new Run(most, sets.getOrDefault(most, ByteSet.NONE));
         }
         return from.run;
+    }
+
+    /**
+     * Of the state's run, the ASCII characters, and the first bytes of those others that lead to its next state whole, whatever bytes
+     * follow in UTF-8.
+     */
+    ByteSet characters(State from) {
+        if (from.characters == null) {
+            Run run = run(from);
+            ByteSet found = run.bytes().ascii();
+            Map<Within, Boolean> asked = new HashMap<>();
+            for (int lead = Utf8.FIRST_LEAD; lead <= Utf8.LAST_LEAD; lead++) {
+                if (leads(new Within(stepByClass(from, classes.of(lead)), Utf8.next(Utf8.WHOLE, lead)), run.next(), asked)) {
+                    found = found.with(lead);
+                }
+            }
+            from.characters = found;
+        }
+        return from.characters;
+    }
+
+    /** A state within a character. */
+    private record Within(State state, int utf8) {
+    }
+
+    private boolean leads(Within from, State to, Map<Within, Boolean> asked) {
+        if (from.state == DEAD || from.utf8 == Utf8.WHOLE) {
+            return from.state == to && to != DEAD;
+        }
+        Boolean known = asked.get(from);
+        if (known == null) {
+            known = true;
+            for (int value = 0x80; known && value < 0xC0; value++) {
+                int utf8 = Utf8.next(from.utf8, value);
+                known = utf8 == Utf8.BROKEN || leads(new Within(stepByClass(from.state, classes.of(value)), utf8), to, asked);
+            }
+            asked.put(from, known);
+        }
+        return known;
     }
 
     /**

@@ -19,6 +19,14 @@ record ByteSet(long first, long second, long third, long fourth) {
         return new ByteSet(first | other.first, second | other.second, third | other.third, fourth | other.fourth);
     }
 
+    ByteSet ascii() {
+        return new ByteSet(first, second, 0, 0);
+    }
+
+    boolean isAscii() {
+        return third == 0 && fourth == 0;
+    }
+
     int size() {
         return Long.bitCount(first) + Long.bitCount(second) + Long.bitCount(third) + Long.bitCount(fourth);
     }

@@ -2,8 +2,9 @@ package io.inlay.generation.grammar;
 
 /**
  * Works out which tokens may come at a place, over the tree of the vocabulary. A byte that the grammar does not have leaves its subtree
- * out. A subtree is taken in at once if its bytes only lead along the {@link Automaton.Run}s of the states from its node on, as within a
- * text: most of a vocabulary is words, and most of a grammar's places take any. Confined to the thread that has the automaton.
+ * out. A subtree is taken in at once if its bytes, or characters, only lead along the {@link Automaton.Run}s of the states from its node
+ * on, as within a text: most of a vocabulary is words, and most of a grammar's places take any. Confined to the thread that has the
+ * automaton.
  */
 final class MaskWalk {
 
@@ -51,7 +52,7 @@ final class MaskWalk {
             }
             path[depth] = next;
             found.add(trie.start(node), trie.startBelow(node), next.shortest());
-            if (trie.height(node) > 0 && trie.endsCharacter(node) && runs(node, next)) {
+            if (trie.height(node) > 0 && !trie.withinCharacter(node) && runs(node, next)) {
                 addSubtree(node, next);
                 node = trie.end(node);
             } else {
@@ -63,10 +64,11 @@ final class MaskWalk {
     /** Whether all below the node runs, however deep. */
     private boolean runs(int node, Automaton.State state) {
         ByteSet below = trie.below(node);
+        boolean byCharacters = trie.whole(node) && !below.isAscii();
         Automaton.State at = state;
         for (int height = trie.height(node); height > 0; height--) {
             Automaton.Run run = automaton.run(at);
-            if (!below.isWithin(run.bytes())) {
+            if (!below.isWithin(byCharacters ? automaton.characters(at) : run.bytes())) {
                 return false;
             }
             if (run.next() == at) {
@@ -78,8 +80,7 @@ final class MaskWalk {
     }
 
     private void addSubtree(int node, Automaton.State state) {
-        int depth = trie.depth(node);
-        int[] owed = new int[trie.height(node)]; // after so many bytes more, and one
+        int[] owed = new int[trie.height(node)]; // after so many steps and one more
         Automaton.State at = state;
         boolean same = true;
         for (int i = 0; i < owed.length; i++) {
@@ -94,7 +95,7 @@ final class MaskWalk {
             return;
         }
         for (int place = from; place < to; place++) {
-            found.add(place, place + 1, owed[trie.length(place) - depth - 1]);
+            found.add(place, place + 1, owed[trie.distance(node, place) - 1]);
         }
     }
 }

@@ -17,13 +17,16 @@ final class TokenTrie {
     private final int[] depths;
     private final int[] ends;
     private final int[] starts;
-    /** By node: how many bytes deeper its subtree reaches, and which bytes are in it below the node. */
+    /** By node: how many bytes, or characters, deeper its subtree reaches; which are in it; whether characters are meant. */
     private final int[] heights;
     private final ByteSet[] below;
-    private final boolean[] endsCharacter;
-    /** Tokens by their bytes, and how many bytes they have. */
+    private final boolean[] whole;
+    /** By node: where its last byte is in UTF-8, and how many characters begin up to there. */
+    private final byte[] utf8;
+    private final int[] characterDepths;
+    /** Tokens by their bytes, and their nodes. */
     private final int[] ids;
-    private final int[] lengths;
+    private final int[] nodes;
     private final int deepest;
 
     /**
@@ -40,7 +43,7 @@ final class TokenTrie {
         }
         sorted.sort((a, b) -> Arrays.compareUnsigned(tokens[a], tokens[b]));
         this.ids = sorted.stream().mapToInt(id -> id).toArray();
-        this.lengths = sorted.stream().mapToInt(id -> tokens[id].length).toArray();
+        this.nodes = new int[ids.length];
         byte[] values = new byte[mostNodes];
         int[] levels = new int[mostNodes];
         int[] firsts = new int[mostNodes + 1];
@@ -54,6 +57,7 @@ final class TokenTrie {
                 levels[count] = depth + 1;
                 firsts[count++] = at;
             }
+            nodes[at] = count - 1;
             before = now;
         }
         firsts[count] = ids.length;
@@ -64,39 +68,67 @@ final class TokenTrie {
         this.ends = new int[count];
         this.heights = new int[count];
         this.below = new ByteSet[count];
-        this.endsCharacter = new boolean[count];
-        close();
-        findCharacters();
+        this.whole = new boolean[count];
+        this.utf8 = new byte[count];
+        this.characterDepths = new int[count];
+        boolean[] broken = findCharacters();
+        findSubtrees(broken);
     }
 
-    /** Finds what lies below each node, from the last to the first. */
-    private void close() {
-        Map<ByteSet, ByteSet> shared = new HashMap<>();
-        ByteSet[] found = new ByteSet[deepest + 2]; // by depth, of the nodes since the last that was less deep
-        int[] reach = new int[deepest + 2];
-        int[] after = new int[deepest + 2]; // by depth, the nearest node to the right that is no deeper
-        Arrays.fill(found, ByteSet.NONE);
-        Arrays.fill(after, bytes.length);
-        for (int node = bytes.length - 1; node >= 0; node--) {
+    /** Reads the tokens as UTF-8; what is none is read on from there, and told. */
+    private boolean[] findCharacters() {
+        boolean[] broken = new boolean[bytes.length];
+        int[] path = new int[deepest + 1];
+        int[] begun = new int[deepest + 1];
+        for (int node = 0; node < bytes.length; node++) {
             int depth = depths[node];
-            below[node] = shared.computeIfAbsent(found[depth + 1], set -> set);
-            heights[node] = reach[depth + 1];
-            ends[node] = after[depth];
-            found[depth] = found[depth].joined(found[depth + 1]).with(value(node));
-            reach[depth] = Math.max(reach[depth], 1 + reach[depth + 1]);
-            found[depth + 1] = ByteSet.NONE;
-            reach[depth + 1] = 0;
-            Arrays.fill(after, depth, after.length, node);
+            int state = Utf8.next(path[depth - 1], value(node));
+            broken[node] = state == Utf8.BROKEN;
+            path[depth] = broken[node] ? Math.max(Utf8.WHOLE, Utf8.next(Utf8.WHOLE, value(node))) : state;
+            begun[depth] = begun[depth - 1] + (Utf8.continues(value(node)) ? 0 : 1);
+            utf8[node] = (byte) path[depth];
+            characterDepths[node] = begun[depth];
+        }
+        return broken;
+    }
+
+    /** What lies below a node, in bytes and in characters, as far as it was seen. */
+    private static final class Below {
+        private ByteSet bytes = ByteSet.NONE;
+        private ByteSet characters = ByteSet.NONE;
+        private int height;
+        private int characterHeight;
+        private boolean whole = true;
+
+        /** Takes a node in with what is below it. */
+        void take(int value, Below under, boolean nodeWhole) {
+            boolean first = !Utf8.continues(value);
+            bytes = bytes.joined(under.bytes).with(value);
+            characters = characters.joined(first ? under.characters.with(value) : under.characters);
+            height = Math.max(height, 1 + under.height);
+            characterHeight = Math.max(characterHeight, (first ? 1 : 0) + under.characterHeight);
+            whole &= under.whole && nodeWhole;
         }
     }
 
-    private void findCharacters() {
-        int[] missing = new int[deepest + 1]; // by depth, bytes to the end of a character of UTF-8
-        for (int node = 0; node < bytes.length; node++) {
-            int value = value(node);
+    /** From the last node to the first. */
+    private void findSubtrees(boolean[] broken) {
+        Map<ByteSet, ByteSet> shared = new HashMap<>();
+        Below[] found = new Below[deepest + 2]; // by depth, of the nodes since the last that was less deep
+        int[] after = new int[deepest + 2]; // by depth, the nearest node to the right that is no deeper
+        Arrays.setAll(found, _ -> new Below());
+        Arrays.fill(after, bytes.length);
+        for (int node = bytes.length - 1; node >= 0; node--) {
             int depth = depths[node];
-            missing[depth] = value < 0x80 ? 0 : value < 0xC0 ? Math.max(0, missing[depth - 1] - 1) : value < 0xE0 ? 1 : value < 0xF0 ? 2 : 3;
-            endsCharacter[node] = missing[depth] == 0;
+            Below under = found[depth + 1];
+            boolean between = utf8[node] == Utf8.WHOLE;
+            whole[node] = between && under.whole;
+            below[node] = shared.computeIfAbsent(whole[node] ? under.characters : under.bytes, set -> set);
+            heights[node] = whole[node] ? under.characterHeight : under.height;
+            ends[node] = after[depth];
+            found[depth].take(value(node), under, !broken[node] && (between || starts[node] == starts[node + 1]));
+            found[depth + 1] = new Below();
+            Arrays.fill(after, depth, after.length, node);
         }
     }
 
@@ -117,19 +149,24 @@ final class TokenTrie {
         return ends[node];
     }
 
-    /** How many bytes the longest token of the subtree has beyond the node. */
+    /** Whether the node ends a character, and what is below it, to each token's end, is whole characters in UTF-8. */
+    boolean whole(int node) {
+        return whole[node];
+    }
+
+    /** Whether the node is within a character. */
+    boolean withinCharacter(int node) {
+        return utf8[node] != Utf8.WHOLE;
+    }
+
+    /** How many bytes the longest token of the subtree has beyond the node; characters, where it is {@link #whole}. */
     int height(int node) {
         return heights[node];
     }
 
-    /** The bytes in the subtree, without the node's own. */
+    /** The bytes in the subtree, without the node's own; where it is {@link #whole}, those that characters begin with. */
     ByteSet below(int node) {
         return below[node];
-    }
-
-    /** Whether the text up to the node is made of whole characters, so far as it can be seen. */
-    boolean endsCharacter(int node) {
-        return endsCharacter[node];
     }
 
     /** Where the tokens begin of a node and of those behind it, for {@link #id}. */
@@ -147,9 +184,10 @@ final class TokenTrie {
         return ids[place];
     }
 
-    /** The bytes of the token at a place. */
-    int length(int place) {
-        return lengths[place];
+    /** How far the token at a place is below one of the nodes above it, as {@link #height} counts. */
+    int distance(int node, int place) {
+        int at = nodes[place];
+        return whole[node] ? characterDepths[at] - characterDepths[node] : depths[at] - depths[node];
     }
 
     int deepest() {
