@@ -4,9 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.inlay.model.TokenBytes;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.BitSet;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.SplittableRandom;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -79,5 +83,80 @@ class MaskWalkTest {
         assertThat(unbounded.transitions).isLessThan(10L * unbounded.classes);
         Cost bounded = cost(Grammar.regex("\"[^\"]{30,900}\""), "\"ab");
         assertThat(bounded.transitions).isLessThan(vocabulary.trie().deepest() * 8L * bounded.classes);
+    }
+
+    @Test
+    void subtrees_at_once_give_what_asking_token_by_token_gives_with_broken_characters_too() {
+        SplittableRandom random = new SplittableRandom(6);
+        String[] pieces = {"a", "b", " ", "7", "\"", "é", "ж", "д", "中", "丁", "\uD83D\uDE00", "\u0800", "\uD7FF"};
+        List<Grammar> grammars = Stream.of("[^\"]*", "[^\"]{0,5}\"?", "([^7]{2,9}7){1,3}", "(a|é|[ж-я])*", "[\\u4e00-\\u9fff ]{1,4}b*",
+                ".*", "([a-z ]|中)*[^ ]{3}").map(Grammar::regex).toList();
+        for (int run = 0; run < 60; run++) {
+            byte[][] tokens = new byte[400][];
+            for (int id = 0; id < tokens.length; id++) {
+                StringBuilder text = new StringBuilder();
+                for (int i = random.nextInt(6); i >= 0; i--) {
+                    text.append(pieces[random.nextInt(pieces.length)]);
+                }
+                byte[] bytes = text.toString().getBytes(StandardCharsets.UTF_8);
+                int from = random.nextInt(8) == 0 ? random.nextInt(bytes.length) : 0;
+                int to = random.nextInt(8) == 0 ? from + 1 + random.nextInt(bytes.length - from) : bytes.length;
+                tokens[id] = Arrays.copyOfRange(bytes, from, to);
+                if (random.nextInt(40) == 0) {
+                    tokens[id][random.nextInt(tokens[id].length)] = (byte) random.nextInt(256);
+                }
+            }
+            Vocabulary some = new Vocabulary(new TokenBytes(tokens, false));
+            for (Grammar grammar : grammars) {
+                Automaton automaton = new Automaton(grammar);
+                Automaton.State state = automaton.start();
+                for (int step = 0; step < 6 && state != null; step++) {
+                    TokenMask mask = new MaskWalk(automaton, some).from(state, false);
+                    for (int limit : new int[] {0, 1, 2, 3, 5, 9, Nodes.NEVER}) {
+                        assertThat(mask.within(limit)).as("%s within %d", grammar, limit)
+                                .isEqualTo(slowly(automaton, state, tokens, limit));
+                    }
+                    byte[] next = tokens[random.nextInt(tokens.length)];
+                    state = after(automaton, state, next);
+                }
+            }
+        }
+    }
+
+    private static BitSet slowly(Automaton automaton, Automaton.State from, byte[][] tokens, int limit) {
+        BitSet allowed = new BitSet();
+        for (int id = 0; id < tokens.length; id++) {
+            Automaton.State state = after(automaton, from, tokens[id]);
+            allowed.set(id, state != null && state.shortest() <= limit);
+        }
+        return allowed;
+    }
+
+    private static Automaton.State after(Automaton automaton, Automaton.State from, byte[] bytes) {
+        Automaton.State state = from;
+        for (int i = 0; i < bytes.length && state != null; i++) {
+            state = automaton.step(state, bytes[i] & 0xFF);
+        }
+        return state;
+    }
+
+    @Test
+    void characters_are_well_formed_as_javas_decoder_says() {
+        SplittableRandom random = new SplittableRandom(7);
+        int whole = 0;
+        for (int run = 0; run < 200_000; run++) {
+            byte[] bytes = new byte[1 + random.nextInt(4)];
+            for (int i = 0; i < bytes.length; i++) {
+                bytes[i] = (byte) (i == 0 ? random.nextInt(256) : 0x70 + random.nextInt(0x60));
+            }
+            int state = Utf8.WHOLE;
+            for (byte each : bytes) {
+                state = Utf8.next(state, each & 0xFF);
+            }
+            boolean decodes = !new String(bytes, StandardCharsets.UTF_8).contains("\uFFFD");
+            assertThat(state == Utf8.WHOLE).as(Arrays.toString(bytes)).isEqualTo(decodes);
+            whole += decodes ? 1 : 0;
+        }
+        assertThat(whole).isGreaterThan(10_000);
     }
 }
