@@ -266,7 +266,8 @@ public final class GenerationEngine implements AutoCloseable {
         boolean promptTaken = false;
         for (RunningGeneration each : List.copyOf(active)) {
             boolean prompt = each.isAtPrompt();
-            if (each.sitsOut() || !each.canStep() || each.isAside() || prompt && promptTaken || !active.contains(each) || !prepare(each, most)) {
+            if (each.sitsOut() || !each.canStep() || each.isAside() || prompt && promptTaken || !active.contains(each)
+                    || !prepare(each, most)) {
                 continue;
             }
             promptTaken |= prompt;
