@@ -148,15 +148,16 @@ final class Automaton {
         return next;
     }
 
-    /** Works all of the state's transitions out; empty, and to nowhere, where nothing can follow. */
+    /** Where a state goes by most bytes; empty, and to nowhere, where nothing can follow. */
     Run run(State from) {
         if (from.run == null) {
+            expand(from);
             Map<State, ByteSet> sets = new IdentityHashMap<>();
             State most = DEAD;
-            for (int value = 0; value < ByteClasses.BYTES; value++) {
-                State next = stepByClass(from, classes.of(value));
+            for (int number = 0; number < classes.count(); number++) {
+                State next = from.next[number];
                 if (next != DEAD) {
-                    ByteSet grown = sets.getOrDefault(next, ByteSet.NONE).with(value);
+                    ByteSet grown = sets.getOrDefault(next, ByteSet.NONE).joined(classes.bytes(number));
                     sets.put(next, grown);
                     most = most == DEAD || grown.size() > sets.get(most).size() ? next : most;
                 }
@@ -164,6 +165,32 @@ final class Automaton {
             from.run = new Run(most, sets.getOrDefault(most, ByteSet.NONE));
         }
         return from.run;
+    }
+
+    /** Works all of the state's transitions out, once for classes that the same of its places take. */
+    private void expand(State from) {
+        long[] takers = new long[classes.count()];
+        boolean fits = from.nodes.length <= Long.SIZE;
+        for (int number = 0; number < takers.length; number++) {
+            int like = number;
+            if (fits) {
+                takers[number] = takers(from, classes.first(number));
+                like = 0;
+                while (takers[like] != takers[number]) {
+                    like++;
+                }
+            }
+            from.next[number] = stepByClass(from, from.next[number] == null ? like : number);
+        }
+    }
+
+    /** Which of the state's places take the byte, a bit each. */
+    private long takers(State from, int oneByte) {
+        long takers = 0;
+        for (int i = 0; i < from.nodes.length; i++) {
+            takers |= ((Nodes.Take) nodes.at(from.nodes[i])).bytes().get(oneByte) ? 1L << i : 0;
+        }
+        return takers;
     }
 
     /**
@@ -195,6 +222,7 @@ final class Automaton {
         }
         Boolean known = asked.get(from);
         if (known == null) {
+            expand(from.state);
             known = true;
             for (int value = 0x80; known && value < 0xC0; value++) {
                 int utf8 = Utf8.next(from.utf8, value);

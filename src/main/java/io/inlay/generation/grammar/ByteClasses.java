@@ -13,6 +13,7 @@ final class ByteClasses {
 
     private final int[] classes = new int[BYTES];
     private final int[] firsts;
+    private final ByteSet[] members;
 
     /** @param sets between whose members and others the grammar tells */
     ByteClasses(Collection<BitSet> sets) {
@@ -37,8 +38,11 @@ final class ByteClasses {
         }
         this.firsts = new int[count];
         Arrays.fill(firsts, -1);
+        this.members = new ByteSet[count];
+        Arrays.fill(members, ByteSet.NONE);
         for (int value = BYTES - 1; value >= 0; value--) {
             firsts[classes[value]] = value;
+            members[classes[value]] = members[classes[value]].with(value);
         }
     }
 
@@ -49,6 +53,11 @@ final class ByteClasses {
     /** The class of a byte. */
     int of(int value) {
         return classes[value];
+    }
+
+    /** The class's bytes. */
+    ByteSet bytes(int number) {
+        return members[number];
     }
 
     /** The class's least byte. */
