@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.ExecutorService;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
@@ -18,7 +19,8 @@ import org.slf4j.LoggerFactory;
 /**
  * Runs the generations of one model on one thread, in turns: the next piece of one prompt is taken in, then each generation under way makes
  * one token, all of them in one pass over the base, each through its own delta. An answer's bits do not depend on what it shared its turns
- * with, on how its prompt was cut, or on whether its prompt's beginning was there already.
+ * with, on how its prompt was cut, or on whether its prompt's beginning was there already. What a grammar allows next is worked out on
+ * other threads while a pass runs; where that takes longer, its generation keeps its logits and sits out, and the others go on.
  *
  * <p>Keys and values lie in pages of a fixed budget. When it is used up, the generation that began last is put aside, into a file, and goes
  * on when there is room. Of the requests beyond {@link Limits#concurrent} none holds memory; the next to begin is of the tenant who was
@@ -36,10 +38,11 @@ public final class GenerationEngine implements AutoCloseable {
 
     private final LlamaModel model;
     private final Forward forward;
+    private final SharedPass pass;
+    private final ExecutorService masks;
     private final KvMemory memory;
     private final DeltaResidency residency;
     private final Limits limits;
-    private final ServingListener serving;
     private final Thread thread;
     private final FairQueue<RunningGeneration> waiting = new FairQueue<>();
     /** Touched by the engine's thread only. */
@@ -106,11 +109,21 @@ public final class GenerationEngine implements AutoCloseable {
         this(model, residency, limits, forward, ServingListener.NONE);
     }
 
-    /** @param serving hears of its steps */
     GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward, ServingListener serving) {
-        this.serving = serving;
+        this(model, residency, limits, forward, serving, MaskThreads.of(model.name()));
+    }
+
+    /**
+     * @param forward closed with the engine
+     * @param serving hears of its steps
+     * @param masks where masks of grammars are worked out, shut down with the engine
+     */
+    GenerationEngine(LlamaModel model, DeltaResidency residency, Limits limits, Forward forward, ServingListener serving,
+            ExecutorService masks) {
         this.model = model;
         this.forward = forward;
+        this.pass = new SharedPass(forward, size -> serving.stepped(model.name(), size));
+        this.masks = masks;
         this.memory = new KvMemory(model, limits.cacheBytes(), limits.swapFolder());
         this.positions = (int) Math.min(model.maxContext(), (long) memory.pool().capacity() * KvPages.PAGE);
         this.residency = residency;
@@ -158,7 +171,8 @@ public final class GenerationEngine implements AutoCloseable {
      */
     public Generation submit(String tenant, GenerationRequest request, Consumer<GenerationEvent> listener) {
         PromptFit.require(request.prompt(), model, positions);
-        RunningGeneration running = new RunningGeneration(model, tenant, request, positions, listener, this::wake);
+        RunningGeneration running = new RunningGeneration(model, tenant, request, positions, listener, masks,
+                this::wake);
         synchronized (this) {
             if (draining || closing) {
                 throw new Problem(Problem.Code.UNAVAILABLE, "the server is stopping; ask another one, or again later");
@@ -184,6 +198,7 @@ public final class GenerationEngine implements AutoCloseable {
                 turn();
             }
         } finally {
+            masks.shutdown();
             forward.close();
             memory.close();
         }
@@ -194,7 +209,7 @@ public final class GenerationEngine implements AutoCloseable {
         List<RunningGeneration> begun = new ArrayList<>();
         List<RunningGeneration> dropped = new ArrayList<>();
         synchronized (this) {
-            while (!news && active.stream().noneMatch(RunningGeneration::canStep)) {
+            while (!news && !hasWork()) {
                 try {
                     wait();
                 } catch (InterruptedException stop) {
@@ -231,10 +246,18 @@ public final class GenerationEngine implements AutoCloseable {
         }
     }
 
+    /** Who is put aside waits for others' memory: no turn brings it before one of those who sit out goes on. */
+    private boolean hasWork() {
+        boolean sittingOut = active.stream().anyMatch(RunningGeneration::sitsOut);
+        return active.stream().anyMatch(each -> each.canStep() && !(each.isAside() && sittingOut));
+    }
+
     private void turn() {
         for (RunningGeneration each : List.copyOf(active)) {
             if (each.isCancelled()) {
                 end(each, each.cancelled());
+            } else {
+                draw(each);
             }
         }
         bringBack();
@@ -243,7 +266,8 @@ public final class GenerationEngine implements AutoCloseable {
         boolean promptTaken = false;
         for (RunningGeneration each : List.copyOf(active)) {
             boolean prompt = each.isAtPrompt();
-            if (!each.canStep() || each.isAside() || prompt && promptTaken || !active.contains(each) || !prepare(each, most)) {
+            if (each.sitsOut() || !each.canStep() || each.isAside() || prompt && promptTaken || !active.contains(each)
+                    || !prepare(each, most)) {
                 continue;
             }
             promptTaken |= prompt;
@@ -253,7 +277,7 @@ public final class GenerationEngine implements AutoCloseable {
                 stepping.add(each);
             }
         }
-        step(stepping);
+        pass.run(stepping, (each, failure) -> end(each, each.failed(failure))).forEach(this::draw);
         cacheBytes = active.stream().mapToLong(RunningGeneration::cacheBytes).sum();
         PrefixCache prefixes = memory.prefixes();
         memoryFigures = new Memory(memory.pool().capacity(), memory.pool().used(), prefixes.pages(), prefixes.hits(), prefixes.asked(), putAside);
@@ -306,37 +330,13 @@ public final class GenerationEngine implements AutoCloseable {
         }
     }
 
-    /** One pass for all; when it fails, one for each, so that only those fail who fail alone. */
-    private void step(List<RunningGeneration> stepping) {
-        if (stepping.isEmpty()) {
+    /** Draws of the logits that it has, unless their mask is missing: then it alone sits out. */
+    private void draw(RunningGeneration running) {
+        if (!running.canDraw()) {
             return;
         }
-        List<LlamaInference.Row> rows = new ArrayList<>();
-        List<Integer> last = new ArrayList<>();
-        for (RunningGeneration each : stepping) {
-            rows.addAll(each.rows());
-            last.add(rows.size() - 1);
-        }
-        float[][] logits;
-        try {
-            logits = forward.step(rows);
-        } catch (Throwable failure) {
-            if (stepping.size() > 1) {
-                stepping.forEach(each -> step(List.of(each)));
-            } else {
-                end(stepping.getFirst(), stepping.getFirst().failed(failure));
-            }
-            return;
-        }
-        serving.stepped(model.name(), stepping.size());
-        for (int i = 0; i < stepping.size(); i++) {
-            take(stepping.get(i), logits[last.get(i)]);
-        }
-    }
-
-    private void take(RunningGeneration running, float[] logits) {
         int before = running.drawn();
-        GenerationEvent end = running.take(logits);
+        GenerationEvent end = running.take();
         synchronized (this) {
             tokens += running.drawn() - before;
             waiting.charge(running.tenant(), DRAWN_WEIGHT * (running.drawn() - before));

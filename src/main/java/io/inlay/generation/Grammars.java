@@ -1,6 +1,7 @@
 package io.inlay.generation;
 
 import io.inlay.generation.grammar.Grammar;
+import io.inlay.generation.grammar.MaskCache;
 import io.inlay.generation.grammar.TokenGrammar;
 import io.inlay.generation.grammar.Vocabulary;
 import io.inlay.model.TokenBytes;
@@ -14,7 +15,11 @@ public final class Grammars {
 
     private static final int KEPT = 16;
 
+    /** Of the masks of all of them; one takes as many bits as there are tokens, and more where answers are cut short. */
+    private static final long MASK_BYTES = 64L << 20;
+
     private final Tokenizer tokenizer;
+    private final MaskCache masks = new MaskCache(MASK_BYTES);
     private final Map<String, TokenGrammar> kept = new LinkedHashMap<>(16, 0.75f, true);
     private TokenBytes tokens;
     private Vocabulary vocabulary;
@@ -43,9 +48,12 @@ public final class Grammars {
                 return known;
             }
         }
-        TokenGrammar made = new TokenGrammar(grammar.get(), vocabulary());
+        TokenGrammar made = new TokenGrammar(grammar.get(), vocabulary(), masks);
         synchronized (this) {
-            kept.put(key, made);
+            TokenGrammar known = kept.putIfAbsent(key, made); // Another may have made it meanwhile, and worked masks out.
+            if (known != null) {
+                return known;
+            }
             if (kept.size() > KEPT) {
                 kept.remove(kept.keySet().iterator().next());
             }

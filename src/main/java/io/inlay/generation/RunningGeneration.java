@@ -15,6 +15,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.Executor;
 import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -27,6 +28,7 @@ final class RunningGeneration implements Generation {
     private final LlamaModel model;
     private final GenerationRequest request;
     private final Consumer<GenerationEvent> listener;
+    private final Executor masks;
     private final Runnable wake;
     private final String name;
     private final TokenDrawer drawer;
@@ -45,19 +47,23 @@ final class RunningGeneration implements Generation {
     private WeightOverlay overlay;
     private KvCache cache;
     private FileChannel aside;
+    /** Of the next token, where they are there before its mask is. */
+    private float[] logits;
     private int last;
     private int drawn;
 
     /**
      * @param tenant who asks
      * @param positions of keys and values that there is memory for
+     * @param masks where masks are worked out
      * @param wake called from any thread when this generation may have become able to step
      */
     RunningGeneration(LlamaModel model, String tenant, GenerationRequest request, int positions, Consumer<GenerationEvent> listener,
-            Runnable wake) {
+            Executor masks, Runnable wake) {
         this.model = model;
         this.request = request;
         this.listener = listener;
+        this.masks = masks;
         this.wake = wake;
         this.name = request.delta().map(DeltaVersion::model).orElse(model.name());
         this.stream = model.tokenizer().stream();
@@ -89,9 +95,10 @@ final class RunningGeneration implements Generation {
         return cancelled;
     }
 
-    /** Asks for the delta, which is loaded elsewhere. */
+    /** Asks for the delta, which is loaded elsewhere, and for the first token's mask. */
     void begin(DeltaResidency residency) {
         begun = System.nanoTime();
+        drawer.prepare(masks, wake);
         if (request.delta().isPresent()) {
             try {
                 lease = residency.acquire(request.delta().get());
@@ -115,14 +122,24 @@ final class RunningGeneration implements Generation {
         return prompt.length;
     }
 
-    /** Whether there is something to do: not while the delta is loading. */
+    /** Whether there is something to do: not while the delta is loading, or only a mask is missing. */
     boolean canStep() {
-        return cancelled || lease == null || lease.isDone();
+        return cancelled || (logits == null ? lease == null || lease.isDone() : canDraw());
     }
 
     /** Whether the prompt is not taken in yet, which is the long work. */
     boolean isAtPrompt() {
-        return drawn == 0;
+        return drawn == 0 && logits == null;
+    }
+
+    /** Whether it has the next token's logits already, and sits out until their mask is there. */
+    boolean sitsOut() {
+        return logits != null;
+    }
+
+    /** Whether a token can be drawn of the logits that it has. */
+    boolean canDraw() {
+        return logits != null && drawer.ready();
     }
 
     /** Tokens so far. */
@@ -209,10 +226,16 @@ final class RunningGeneration implements Generation {
 
     // ---- what comes of it; the last event is for tellLast once all is released ----
 
+    /** Takes the next token's logits, from which it is drawn once its mask is there. */
+    void give(float[] next) {
+        logits = next;
+    }
+
     /** Draws a token and tells the listener; returns the last event when that was the end, else null. Never throws. */
-    GenerationEvent take(float[] logits) {
+    GenerationEvent take() {
         try {
             int token = drawer.next(logits);
+            logits = null;
             drawn++;
             if (drawn == 1) {
                 first = System.nanoTime();
@@ -243,6 +266,7 @@ final class RunningGeneration implements Generation {
         }
         tell(new GenerationEvent.Text(text, token, drawer.scores()));
         if (!over) {
+            drawer.prepare(masks, wake); // while the pass that gives its logits runs
             return null;
         }
         return finished(whole || stops.hit() ? FinishReason.STOP : FinishReason.LENGTH);
@@ -265,6 +289,8 @@ final class RunningGeneration implements Generation {
 
     /** Frees the cache and lets go of the delta. Never throws. */
     void release() {
+        logits = null;
+        drawer.cancel();
         try {
             if (cache != null) {
                 cache.close();

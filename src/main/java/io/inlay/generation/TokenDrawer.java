@@ -4,6 +4,7 @@ import io.inlay.model.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Executor;
 
 /** All that is between a request's logits and its next token, in the order that {@link Steering} gives. Confined to one request. */
 final class TokenDrawer {
@@ -55,6 +56,29 @@ final class TokenDrawer {
         scores = alternatives < 0 ? null : TokenScores.of(steered, token, alternatives, order);
         processors.forEach(each -> each.drew(token));
         return token;
+    }
+
+    /**
+     * Has what the next token needs beside its logits worked out elsewhere.
+     *
+     * @param then run when that is over, on any thread
+     */
+    void prepare(Executor elsewhere, Runnable then) {
+        if (mask != null) {
+            mask.prepare(elsewhere, then);
+        }
+    }
+
+    /** Whether {@link #next} would not wait for what was asked to be prepared. */
+    boolean ready() {
+        return mask == null || mask.ready();
+    }
+
+    /** Lets go of what is being prepared. */
+    void cancel() {
+        if (mask != null) {
+            mask.cancel();
+        }
     }
 
     /** Of the last token; null unless asked for. */

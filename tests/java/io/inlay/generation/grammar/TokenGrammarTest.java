@@ -7,6 +7,8 @@ import io.inlay.model.Tokenizer;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.SplittableRandom;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -15,6 +17,11 @@ class TokenGrammarTest {
 
     /** What the mask says, asked token by token. */
     private static BitSet slowly(Grammar grammar, TokenBytes tokens, byte[] soFar, boolean first) {
+        return slowly(grammar, tokens, soFar, first, Integer.MAX_VALUE);
+    }
+
+    /** @param limit what an answer may owe after the token, in bytes */
+    private static BitSet slowly(Grammar grammar, TokenBytes tokens, byte[] soFar, boolean first, int limit) {
         Automaton automaton = new Automaton(grammar);
         Automaton.State state = automaton.start();
         for (byte each : soFar) {
@@ -28,7 +35,7 @@ class TokenGrammarTest {
             for (int i = from; at != null && i < bytes.length; i++) {
                 at = automaton.step(at, bytes[i] & 0xFF);
             }
-            if (at != null) {
+            if (at != null && at.shortest() <= limit) {
                 allowed.set(id);
             }
         }
@@ -99,6 +106,67 @@ class TokenGrammarTest {
             assertThat(answer).isNotNull();
             assertThat(Answers.accepts(grammar, answer)).isTrue();
             assertThat(answer).matches("([a-d]{1,40}x){1,400}");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"byte-level", "metaspace"})
+    void the_mask_of_an_answer_that_is_cut_short_is_what_asking_token_by_token_says_and_costs_no_work(String name) {
+        TokenBytes tokens = Answers.tokenizer(name).bytes();
+        Grammar grammar = Grammar.regex("x?([a-z ]{6,30}|[0-9]+(é|ü|[0-9]){3,9}|[а-я]{2,40}|[^x]{9,50})!{3}");
+        TokenGrammar masked = new TokenGrammar(grammar, new Vocabulary(tokens));
+        masked.begin(1000).allowed();
+        int changes = 0;
+        BitSet before = null;
+        for (int left = masked.shortest(); left < 60; left++) {
+            BitSet allowed = masked.begin(left).known();
+            assertThat(allowed).as("with %d tokens left", left).isEqualTo(slowly(grammar, tokens, new byte[0], true, left - 1));
+            changes += allowed.equals(before) ? 0 : 1;
+            before = allowed;
+        }
+        assertThat(changes).isGreaterThan(3);
+    }
+
+    @Test
+    void an_answer_goes_on_while_a_mask_of_its_grammar_is_worked_out_for_another() throws Exception {
+        Tokenizer tokenizer = Answers.tokenizer("byte-level");
+        TokenGrammar masked = new TokenGrammar(SchemaGrammar.anyObject("test"), new Vocabulary(tokenizer.bytes()));
+        TokenGrammar.Walk walk = masked.begin(100);
+        int token = walk.allowed().nextSetBit(0);
+        CompletableFuture<Boolean> over;
+        synchronized (masked.automaton()) {
+            over = CompletableFuture.supplyAsync(() -> {
+                masked.begin(50).known();
+                walk.take(token);
+                return walk.over() || walk.known() != null;
+            });
+            assertThat(over.get(30, TimeUnit.SECONDS)).isFalse();
+        }
+    }
+
+    @Test
+    void masks_are_kept_up_to_so_many_bytes_the_last_used_ones_and_worked_out_again_as_they_were() {
+        Tokenizer tokenizer = Answers.tokenizer("byte-level");
+        Vocabulary vocabulary = new Vocabulary(tokenizer.bytes());
+        long bound = 2L * vocabulary.size();
+        MaskCache few = new MaskCache(bound);
+        Grammar grammar = Grammar.regex("[a-d]{1,60}x");
+        TokenGrammar bounded = new TokenGrammar(grammar, vocabulary, few);
+        TokenGrammar roomy = new TokenGrammar(grammar, vocabulary);
+        for (int run = 0; run < 2; run++) {
+            TokenGrammar.Walk walk = bounded.begin(100);
+            TokenGrammar.Walk other = roomy.begin(100);
+            assertThat(walk.known()).isNull();
+            for (int step = 0; step < 40; step++) {
+                BitSet allowed = walk.allowed();
+                assertThat(allowed).isEqualTo(other.allowed());
+                assertThat(walk.known()).isEqualTo(allowed);
+                assertThat(few.bytes()).isBetween(1L, bound);
+                int token = allowed.nextSetBit(0);
+                walk.take(token);
+                other.take(token);
+            }
+            assertThat(few.size()).isBetween(2, 39);
         }
     }
 }

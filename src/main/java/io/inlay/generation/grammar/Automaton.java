@@ -5,20 +5,23 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Set;
 
 /**
  * A grammar as a nondeterministic pushdown automaton over bytes, made deterministic as far as it is walked. A {@link State} is a set of
  * places, each a node with the stack of nodes to return to; stacks share their tails, and states are kept, so a byte is mostly one array
- * look-up. Confined to one thread at a time.
+ * look-up. Confined to one thread at a time, but for {@link #start} and {@link #known}.
  */
 final class Automaton {
 
     private static final int MOST_STATES = 10_000;
 
     private final Nodes nodes;
-    private final State start;
+    private final ByteClasses classes;
+    private volatile State start;
+    private long transitions;
 
     private Map<Key, State> states = new HashMap<>();
     private Map<Long, Frame> frames = new HashMap<>();
@@ -40,21 +43,26 @@ final class Automaton {
         }
     }
 
-    /** Where a text stands in the grammar. */
+    /** Where a text stands in the grammar. What was found out of a state is never forgotten, but with the state itself. */
     static final class State {
         private final int[] nodes;
         private final Frame[] frames;
         private final boolean accepting;
         private final int shortest;
-        private State[] next;
-        /** The tokens that may come, once asked for. */
-        TokenGrammar.Mask mask;
+        /** By class of bytes; null where it is not known yet. Read without a lock: a state is whole wherever it is seen. */
+        private final State[] next;
+        private Run run;
+        private ByteSet characters;
+        /** The tokens that may come, once asked for; and those at the beginning where a first space is dropped. */
+        final MaskCache.Slot mask = new MaskCache.Slot();
+        final MaskCache.Slot maskAfterDroppedSpace = new MaskCache.Slot();
 
-        private State(int[] nodes, Frame[] frames, boolean accepting, int shortest) {
+        private State(int[] nodes, Frame[] frames, boolean accepting, int shortest, int classes) {
             this.nodes = nodes;
             this.frames = frames;
             this.accepting = accepting;
             this.shortest = shortest;
+            this.next = new State[classes];
         }
 
         /** Whether the text may end here. */
@@ -73,48 +81,167 @@ final class Automaton {
         }
     }
 
-    private static final State DEAD = new State(new int[0], new Frame[0], false, Nodes.NEVER);
+    /**
+     * Where a state goes by most bytes: often to itself, as within a text, or along a chain that counts.
+     *
+     * @param bytes all those that lead to {@code next}
+     */
+    record Run(State next, ByteSet bytes) {
+    }
+
+    private static final State DEAD = new State(new int[0], new Frame[0], false, Nodes.NEVER, 0);
 
     Automaton(Grammar grammar) {
         this.nodes = new Nodes(grammar);
-        Places places = new Places();
-        places.enter(nodes.root(), null);
-        this.start = places.state();
+        this.classes = new ByteClasses(nodes.byteSets());
+        this.start = begin();
     }
 
+    private State begin() {
+        Places places = new Places();
+        places.enter(nodes.root(), null);
+        return places.state();
+    }
+
+    /** Any thread may ask. */
     State start() {
         return start;
     }
 
+    /** Transitions that were worked out so far: what masks cost beyond looking them up. */
+    long transitions() {
+        return transitions;
+    }
+
+    int classes() {
+        return classes.count();
+    }
+
     /** After one more byte; null where the grammar has no such text. */
     State step(State from, int oneByte) {
-        State known = from.next == null ? null : from.next[oneByte];
-        if (known == null) {
-            Places places = new Places();
+        State next = stepByClass(from, classes.of(oneByte));
+        return next == DEAD ? null : next;
+    }
+
+    /** What {@link #step} gives if that was worked out before, else null. Any thread may ask. */
+    State known(State from, int oneByte) {
+        State next = from.next[classes.of(oneByte)];
+        return next == DEAD ? null : next;
+    }
+
+    private State stepByClass(State from, int number) {
+        State next = from.next[number];
+        if (next == null) {
+            transitions++;
+            int oneByte = classes.first(number);
+            Places places = null;
             for (int i = 0; i < from.nodes.length; i++) {
                 Nodes.Take take = (Nodes.Take) nodes.at(from.nodes[i]);
                 if (take.bytes().get(oneByte)) {
+                    places = places == null ? new Places() : places;
                     places.enter(take.next(), from.frames[i]);
                 }
             }
-            known = places.state();
-            if (from.next == null) {
-                from.next = new State[256];
-            }
-            from.next[oneByte] = known;
+            next = places == null ? DEAD : places.state();
+            from.next[number] = next;
         }
-        return known == DEAD ? null : known;
+        return next;
     }
 
-    /** Lets go of what was worked out, before it grows without bound. */
+    /** Where a state goes by most bytes; empty, and to nowhere, where nothing can follow. */
+    Run run(State from) {
+        if (from.run == null) {
+            expand(from);
+            Map<State, ByteSet> sets = new IdentityHashMap<>();
+            State most = DEAD;
+            for (int number = 0; number < classes.count(); number++) {
+                State next = from.next[number];
+                if (next != DEAD) {
+                    ByteSet grown = sets.getOrDefault(next, ByteSet.NONE).joined(classes.bytes(number));
+                    sets.put(next, grown);
+                    most = most == DEAD || grown.size() > sets.get(most).size() ? next : most;
+                }
+            }
+            from.run = new Run(most, sets.getOrDefault(most, ByteSet.NONE));
+        }
+        return from.run;
+    }
+
+    /** Works all of the state's transitions out, once for classes that the same of its places take. */
+    private void expand(State from) {
+        long[] takers = new long[classes.count()];
+        boolean fits = from.nodes.length <= Long.SIZE;
+        for (int number = 0; number < takers.length; number++) {
+            int like = number;
+            if (fits) {
+                takers[number] = takers(from, classes.first(number));
+                like = 0;
+                while (takers[like] != takers[number]) {
+                    like++;
+                }
+            }
+            from.next[number] = stepByClass(from, from.next[number] == null ? like : number);
+        }
+    }
+
+    /** Which of the state's places take the byte, a bit each. */
+    private long takers(State from, int oneByte) {
+        long takers = 0;
+        for (int i = 0; i < from.nodes.length; i++) {
+            takers |= ((Nodes.Take) nodes.at(from.nodes[i])).bytes().get(oneByte) ? 1L << i : 0;
+        }
+        return takers;
+    }
+
+    /**
+     * Of the state's run, the ASCII characters, and the first bytes of those others that lead to its next state whole, whatever bytes
+     * follow in UTF-8.
+     */
+    ByteSet characters(State from) {
+        if (from.characters == null) {
+            Run run = run(from);
+            ByteSet found = run.bytes().ascii();
+            Map<Within, Boolean> asked = new HashMap<>();
+            for (int lead = Utf8.FIRST_LEAD; lead <= Utf8.LAST_LEAD; lead++) {
+                if (leads(new Within(stepByClass(from, classes.of(lead)), Utf8.next(Utf8.WHOLE, lead)), run.next(), asked)) {
+                    found = found.with(lead);
+                }
+            }
+            from.characters = found;
+        }
+        return from.characters;
+    }
+
+    /** A state within a character. */
+    private record Within(State state, int utf8) {
+    }
+
+    private boolean leads(Within from, State to, Map<Within, Boolean> asked) {
+        if (from.state == DEAD || from.utf8 == Utf8.WHOLE) {
+            return from.state == to && to != DEAD;
+        }
+        Boolean known = asked.get(from);
+        if (known == null) {
+            expand(from.state);
+            known = true;
+            for (int value = 0x80; known && value < 0xC0; value++) {
+                int utf8 = Utf8.next(from.utf8, value);
+                known = utf8 == Utf8.BROKEN || leads(new Within(stepByClass(from.state, classes.of(value)), utf8), to, asked);
+            }
+            asked.put(from, known);
+        }
+        return known;
+    }
+
+    /**
+     * Lets go of what was worked out, before it grows without bound. Answers under way keep the states that they can come to, and whoever
+     * begins now begins anew.
+     */
     void forgetIfLarge() {
         if (states.size() > MOST_STATES || frames.size() > 4 * MOST_STATES) {
-            for (State state : states.values()) {
-                state.next = null;
-                state.mask = null;
-            }
             states = new HashMap<>();
             frames = new HashMap<>();
+            start = begin();
         }
     }
 
@@ -190,7 +317,7 @@ final class Automaton {
                 stacks[i] = found.get(key[i]);
                 least = Math.min(least, nodes.shortest(at[i]) + (stacks[i] == null ? 0 : stacks[i].shortest()));
             }
-            return new State(at, stacks, accepting, Math.min(least, Nodes.NEVER));
+            return new State(at, stacks, accepting, Math.min(least, Nodes.NEVER), classes.count());
         }
     }
 }

@@ -11,6 +11,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /** A grammar's rules as a network of nodes: what an {@link Automaton} walks. Not changed once it is made. */
 final class Nodes {
@@ -78,6 +79,11 @@ final class Nodes {
 
     int root() {
         return root;
+    }
+
+    /** The sets of bytes that are taken anywhere, each once. */
+    Set<BitSet> byteSets() {
+        return nodes.stream().filter(Take.class::isInstance).map(take -> ((Take) take).bytes()).collect(Collectors.toSet());
     }
 
     /** Where a rule begins. */

@@ -16,28 +16,38 @@ public final class TokenGrammar {
     /** What an answer owes at most, in bytes to its end: this bounds how deep JSON is nested, too, which readers of JSON bound at 1000. */
     private static final int MOST_OWED = 512;
 
+    /** Of masks that a grammar keeps whose maker has no say in it. */
+    private static final long OWN_MASKS = 64L << 20;
+
     private final Automaton automaton;
     private final Vocabulary vocabulary;
+    private final MaskCache masks;
     private final int mostOwed;
 
-    /**
-     * @param most bytes to the end after any of the tokens
-     */
-    record Mask(BitSet tokens, int most) {
+    /** With masks of its own. */
+    public TokenGrammar(Grammar grammar, Vocabulary vocabulary) {
+        this(grammar, vocabulary, new MaskCache(OWN_MASKS));
     }
 
     /**
+     * @param masks where they are kept, for all grammars over the vocabulary
      * @throws Problem {@code INVALID_REQUEST} for a grammar that is none, or is too large
      */
-    public TokenGrammar(Grammar grammar, Vocabulary vocabulary) {
+    public TokenGrammar(Grammar grammar, Vocabulary vocabulary, MaskCache masks) {
         this.automaton = new Automaton(grammar);
         this.vocabulary = vocabulary;
+        this.masks = masks;
         this.mostOwed = Math.max(MOST_OWED, 2 * automaton.start().shortest());
     }
 
     /** Bytes of the shortest answer. */
     public int shortest() {
         return automaton.start().shortest();
+    }
+
+    /** Locked while a mask is worked out. */
+    Automaton automaton() {
+        return automaton;
     }
 
     /**
@@ -59,24 +69,43 @@ public final class TokenGrammar {
             this.left = tokens;
         }
 
-        /** The tokens that may come next; only to be read, and only until the next step. Without one the answer has to end. */
+        /**
+         * The tokens that may come next; only to be read. Without one the answer has to end. Takes long at a place where no answer was
+         * before, and waits for others that are at such places of the same grammar.
+         */
         public BitSet allowed() {
-            synchronized (automaton) {
-                int owed = Math.max(left, state.shortest()) - 1;
-                int limit = Math.min(owed, mostOwed);
-                if (first && vocabulary.dropsFirstSpace()) {
-                    return walk(limit, true).tokens();
+            TokenMask mask = masks.get(slot());
+            if (mask == null) {
+                synchronized (automaton) {
+                    mask = masks.get(slot());
+                    if (mask == null) {
+                        automaton.forgetIfLarge();
+                        mask = new MaskWalk(automaton, vocabulary).from(state, dropsSpace());
+                        masks.put(slot(), mask);
+                    }
                 }
-                if (state.mask == null) {
-                    automaton.forgetIfLarge();
-                    state.mask = walk(Nodes.NEVER, false);
-                }
-                if (state.mask.most() <= limit) {
-                    return state.mask.tokens();
-                }
-                BitSet within = walk(limit, false).tokens();
-                return within.isEmpty() && !mayEnd() ? state.mask.tokens() : within;
             }
+            return within(mask);
+        }
+
+        /** What {@link #allowed} gives, or null if that would have to be worked out. */
+        public BitSet known() {
+            TokenMask mask = masks.get(slot());
+            return mask == null ? null : within(mask);
+        }
+
+        private BitSet within(TokenMask mask) {
+            int limit = Math.min(Math.max(left, state.shortest()) - 1, mostOwed);
+            BitSet within = mask.within(limit);
+            return within.isEmpty() && !dropsSpace() && !mayEnd() ? mask.all() : within;
+        }
+
+        private boolean dropsSpace() {
+            return first && vocabulary.dropsFirstSpace();
+        }
+
+        private MaskCache.Slot slot() {
+            return dropsSpace() ? state.maskAfterDroppedSpace : state.mask;
         }
 
         /** Whether the answer may end here. */
@@ -89,57 +118,27 @@ public final class TokenGrammar {
             return state.accepting() && (state.last() || left <= 0);
         }
 
-        /**
-         * Takes a token that was allowed.
-         */
+        /** Takes a token that was allowed. Its way was found with the mask, so this is quick and waits for nobody. */
         public void take(int token) {
             byte[] bytes = vocabulary.bytes(token);
-            int from = first && vocabulary.dropsFirstSpace() && bytes[0] == ' ' ? 1 : 0;
-            synchronized (automaton) {
-                for (int i = from; i < bytes.length; i++) {
-                    state = automaton.step(state, bytes[i] & 0xFF);
-                    if (state == null) {
-                        throw new IllegalStateException("token " + token + " " + Arrays.toString(bytes) + " was not allowed here");
-                    }
+            for (int i = dropsSpace() && bytes[0] == ' ' ? 1 : 0; i < bytes.length; i++) {
+                state = step(bytes[i] & 0xFF);
+                if (state == null) {
+                    throw new IllegalStateException("token " + token + " " + Arrays.toString(bytes) + " was not allowed here");
                 }
             }
             first = false;
             left--;
         }
 
-        private Mask walk(int limit, boolean spaceDropped) {
-            TokenTrie trie = vocabulary.trie();
-            BitSet allowed = new BitSet(vocabulary.size());
-            int space = spaceDropped ? trie.first(' ') : -1;
-            int most = space < 0 ? walk(0, trie.size(), 0, limit, allowed)
-                    : Math.max(Math.max(walk(0, space, 0, limit, allowed), walk(space + 1, trie.end(space), 1, limit, allowed)),
-                            walk(trie.end(space), trie.size(), 0, limit, allowed));
-            return new Mask(allowed, most);
-        }
-
-        /** Marks the tokens of these nodes, whose bytes from depth {@code skipped} on count. */
-        private int walk(int from, int to, int skipped, int limit, BitSet allowed) {
-            TokenTrie trie = vocabulary.trie();
-            Automaton.State[] path = new Automaton.State[trie.deepest() + 1];
-            path[skipped] = state;
-            int most = 0;
-            for (int node = from; node < to;) {
-                Automaton.State next = automaton.step(path[trie.depth(node) - 1], trie.value(node));
-                if (next == null) {
-                    node = trie.end(node);
-                    continue;
-                }
-                path[trie.depth(node)] = next;
-                int[] tokens = trie.tokens(node);
-                if (tokens.length > 0 && next.shortest() <= limit) {
-                    for (int token : tokens) {
-                        allowed.set(token);
-                    }
-                    most = Math.max(most, next.shortest());
-                }
-                node++;
+        private Automaton.State step(int oneByte) {
+            Automaton.State next = automaton.known(state, oneByte);
+            if (next != null) {
+                return next;
             }
-            return most;
+            synchronized (automaton) {
+                return automaton.step(state, oneByte);
+            }
         }
     }
 }
