@@ -89,7 +89,7 @@ class Int8LinearsTest {
     @ParameterizedTest
     @ValueSource(strings = {"llama31-like", "fp16"})
     void a_tied_head_has_bytes_of_its_own_and_the_table_stays_as_it_is(String name) {
-        try (LlamaModel int8 = int8(name, DType.BF16); LlamaModel exact = exact(name, DType.BF16);
+        try (LlamaModel int8 = int8(name, DType.FP32); LlamaModel exact = exact(name, DType.FP32);
                 LlamaInference served = new LlamaInference(int8); LlamaInference plain = new LlamaInference(exact)) {
             assertThat(int8.int8(int8.weights().head())).isNotNull();
             assertThat(int8.servedBytes()).isEqualTo(int8.int8Bytes() + int8.weights().embedding().bytes() + normBytes(int8));
@@ -113,6 +113,7 @@ class Int8LinearsTest {
             List<WeightOverlay> overlays = List.of(WeightOverlay.none(), one, other, one, WeightOverlay.none());
             List<LlamaInference.Row> rows = new ArrayList<>();
             List<float[]> alone = new ArrayList<>();
+            List<KvCache> caches = new ArrayList<>();
             for (int i = 0; i < 13; i++) {
                 WeightOverlay overlay = overlays.get(i % overlays.size());
                 int[] prompt = tokens(3 + 5 * i);
@@ -121,12 +122,15 @@ class Int8LinearsTest {
                 alone.add(inference.decode(7 + i, own, overlay));
                 KvCache shared = inference.cache(100);
                 inference.prefill(prompt, shared, overlay);
+                shared.reserve(prompt.length + 1);
+                caches.addAll(List.of(own, shared));
                 rows.add(new LlamaInference.Row(7 + i, shared, overlay, true));
             }
             float[][] together = inference.step(rows);
             for (int i = 0; i < rows.size(); i++) {
                 assertThat(together[i]).as("row %d", i).containsExactly(alone.get(i));
             }
+            caches.forEach(KvCache::close);
         }
     }
 
@@ -136,8 +140,8 @@ class Int8LinearsTest {
         int[] prompt = tokens(70);
         try (LlamaModel model = int8("llama31-like", type); LlamaInference inference = new LlamaInference(model);
                 KvCache cache = inference.cache(80)) {
-            inference.prefill(Arrays.copyOf(prompt, 32), cache, WeightOverlay.none());
-            inference.prefill(Arrays.copyOfRange(prompt, 32, 48), cache, WeightOverlay.none());
+            inference.extend(Arrays.copyOf(prompt, 32), cache, WeightOverlay.none());
+            inference.extend(Arrays.copyOfRange(prompt, 32, 48), cache, WeightOverlay.none());
             assertThat(inference.prefill(Arrays.copyOfRange(prompt, 48, 70), cache, WeightOverlay.none()))
                     .containsExactly(logits(inference, prompt, WeightOverlay.none()));
         }
