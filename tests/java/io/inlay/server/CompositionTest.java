@@ -5,10 +5,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.inlay.Problem;
 import io.smallrye.config.SmallRyeConfigBuilder;
 import java.util.Map;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class CompositionTest {
+
+    @Test
+    void a_model_that_is_not_served_cannot_be_served_in_int8() {
+        InlayConfig config = new SmallRyeConfigBuilder().withMapping(InlayConfig.class).withDefaultValues(Map.of("inlay.models.int8",
+                "inlay-tiny,inlay-huge")).build().getConfigMapping(InlayConfig.class);
+        assertThatThrownBy(() -> new Composition(config).catalog(null, null)).isInstanceOf(Problem.class)
+                .hasMessage("inlay.models.int8 names 'inlay-huge', which is no model of this server; it has inlay-tiny");
+    }
 
     @ParameterizedTest
     @ValueSource(strings = {"0.0", "-1.0", "1.5", "NaN"})

@@ -78,12 +78,17 @@ public class ModelsResource {
     }
 
     private static Wire.Model base(LlamaModel model) {
-        return new Wire.Model(model.name(), "model", 0, "inlay", null, model.parameterCount(), model.bytes(), model.fingerprint(), null);
+        String weights = switch (model.form()) {
+            case EXACT -> model.dtype().toString();
+            case INT8 -> "int8";
+        };
+        return new Wire.Model(model.name(), "model", 0, "inlay", null, model.parameterCount(), model.servedBytes(), model.fingerprint(), null,
+                weights);
     }
 
     private static Wire.Model tuned(DeltaVersion version) {
         return new Wire.Model(version.model(), "model", created(version), version.tenant(), version.base(), version.manifest().values(),
-                version.fileBytes(), version.manifest().baseFingerprint(), version.digest());
+                version.fileBytes(), version.manifest().baseFingerprint(), version.digest(), null);
     }
 
     private static long created(DeltaVersion version) {

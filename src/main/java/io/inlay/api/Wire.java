@@ -35,10 +35,13 @@ final class Wire {
         }
     }
 
-    /** The last four are Inlay's own: what a tuned model is made of. */
+    /**
+     * The last five are Inlay's own: what a model is made of. {@code weights} is the form in which a base's linears are read for answers:
+     * bf16, fp32 or int8.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Model(String id, String object, long created, String owned_by, String root, Long parameters, Long bytes, String fingerprint,
-            String digest) {
+            String digest, String weights) {
     }
 
     record Usage(int prompt_tokens, int completion_tokens, int total_tokens) {

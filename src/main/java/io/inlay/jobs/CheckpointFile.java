@@ -103,6 +103,7 @@ final class CheckpointFile implements AutoCloseable {
     private static String type(DType dtype) {
         return switch (dtype) {
             case UINT8 -> "U8";
+            case INT8 -> "I8";
             case INT32 -> "I32";
             case INT64 -> "I64";
             case FP16 -> "F16";

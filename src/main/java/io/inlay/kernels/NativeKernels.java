@@ -223,7 +223,7 @@ public final class NativeKernels implements Kernels {
     @Override
     public void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
         TileTable first = tiles.getFirst();
-        long edge = divisor(tiles);
+        long edge = TileTable.divisorOfEdges(tiles);
         boolean mixed = tiles.stream().anyMatch(each -> each != first) && x.dtype() == DType.BF16 && edge % MIXED_STEP == 0
                 && tiles.size() <= MOST_MIXED;
         if (!mixed) {
@@ -247,17 +247,16 @@ public final class NativeKernels implements Kernels {
         }
     }
 
-    /** The greatest common divisor of all edges; 0 for no tables at all. */
-    private static long divisor(List<TileTable> tiles) {
-        long divisor = 0;
-        for (TileTable each : tiles) {
-            for (long other = each == null ? 0 : each.edge(); other != 0;) {
-                long rest = divisor % other;
-                divisor = other;
-                other = rest;
-            }
-        }
-        return divisor;
+    @Override
+    public void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        Operands.linearInt8(x, w, tiles, y);
+        functions.int8().linear(x, w, tiles, y);
+    }
+
+    @Override
+    public void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        Operands.dequantise(w, tiles, out);
+        functions.int8().dequantise(w, tiles, out);
     }
 
     @Override
@@ -352,11 +351,11 @@ public final class NativeKernels implements Kernels {
 
     /** A downcall; its method handle declares Throwable but cannot throw what is not a programming error. */
     @FunctionalInterface
-    private interface Downcall {
+    interface Downcall {
         void run() throws Throwable;
     }
 
-    private static void call(Downcall downcall) {
+    static void call(Downcall downcall) {
         try {
             downcall.run();
         } catch (RuntimeException refused) {

@@ -144,6 +144,32 @@ final class Operands {
         }
     }
 
+    static void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        Operands operands = new Operands("linearInt8", "x values scales y", x, w.values(), w.scales(), y)
+                .floating(x, 2).floating(y, 2).written(y)
+                .require(y.dtype() == x.dtype() || y.dtype() == DType.FP32, "y must have x's type or fp32")
+                .require(w.values().size(1) == x.size(1) && y.size(0) == x.size(0) && y.size(1) == w.values().size(0),
+                        "x [M, K], values [O, K], y [M, O]")
+                .require(tiles == null || tiles.size() == x.size(0), "tile tables must be one for each row of x");
+        for (int m = 0; tiles != null && m < tiles.size(); m++) {
+            if (m == 0 || tiles.get(m) != tiles.get(m - 1)) {
+                operands.tiling(w.values(), x.dtype(), tiles.get(m));
+            }
+        }
+    }
+
+    static void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        new Operands("dequantise", "values scales out", w.values(), w.scales(), out)
+                .floating(out, 2).written(out)
+                .require(out.size(0) == w.values().size(0) && out.size(1) == w.values().size(1), "values [O, K], out [O, K]")
+                .tiling(w.values(), out.dtype(), tiles);
+    }
+
+    /** What becomes an {@link Int8Weight}. */
+    static void quantised(Tensor w) {
+        new Operands("int8", "w", w).floating(w, 2);
+    }
+
     static void pagedAttention(Tensor q, List<KvPages> caches, Tensor out) {
         Operands operands = new Operands("pagedAttention", "q out", q, out).floating(q, 3).alike(q, out).written(out)
                 .require(caches.size() == q.size(0), caches.size() + " caches must be one for each row of q");
@@ -292,11 +318,15 @@ final class Operands {
     }
 
     private Operands tiling(Tensor w, TileTable tiles) {
+        return tiling(w, w.dtype(), tiles);
+    }
+
+    private Operands tiling(Tensor w, DType type, TileTable tiles) {
         if (tiles == null) {
             return this;
         }
         require(tiles.rows() == w.size(0) && tiles.columns() == w.size(1), "the tile table is for a weight of " + tiles.rows() + " x "
                 + tiles.columns());
-        return require(tiles.elementBytes() == w.dtype().bytes(), "the tile table's elements have " + tiles.elementBytes() + " bytes");
+        return require(tiles.elementBytes() == type.bytes(), "the tile table's elements have " + tiles.elementBytes() + " bytes");
     }
 }

@@ -156,6 +156,20 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
+    public void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        long start = System.nanoTime();
+        kernels.linearInt8(x, w, tiles, y);
+        profile.add("linear of few rows, int8", start, 2 * x.elements() * y.size(1), x, w.values(), w.scales(), y);
+    }
+
+    @Override
+    public void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        long start = System.nanoTime();
+        kernels.dequantise(w, tiles, out);
+        profile.add("dequantise", start, 0, w.values(), w.scales(), out);
+    }
+
+    @Override
     public void assemble(Tensor w, TileTable tiles, Tensor out) {
         long start = System.nanoTime();
         kernels.assemble(w, tiles, out);

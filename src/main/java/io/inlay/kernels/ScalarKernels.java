@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * The reference: one loop per formula, one thread, sums in double precision. Every other implementation is held to its results, and it
@@ -279,6 +280,18 @@ public final class ScalarKernels implements Kernels {
                 row(y, m).set(o, (float) sum);
             }
         }
+    }
+
+    @Override
+    public void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        Operands.linearInt8(x, w, tiles, y);
+        ScalarInt8.linear(x, w, tiles, y);
+    }
+
+    @Override
+    public void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        Operands.dequantise(w, tiles, out);
+        ScalarInt8.dequantise(w, tiles, out);
     }
 
     @Override

@@ -56,6 +56,19 @@ public final class TileTable {
         return new TileTable(rows, columns, edge, elementBytes, pointers);
     }
 
+    /** The greatest common divisor of the edges of tables, some of which may be null; 0 where all are. */
+    static long divisorOfEdges(List<TileTable> tables) {
+        long divisor = 0;
+        for (TileTable each : tables) {
+            for (long other = each == null ? 0 : each.edge(); other != 0;) {
+                long rest = divisor % other;
+                divisor = other;
+                other = rest;
+            }
+        }
+        return divisor;
+    }
+
     public int rows() {
         return rows;
     }

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * The kernels by the Vector API, in pure Java: there where no native library is. Rows are widened into float arrays, worked on, and
@@ -411,6 +412,19 @@ public final class VectorKernels implements Kernels {
         Operands.linear(x, w, tiles, y);
         VectorLinear linear = new VectorLinear(x, w, tiles, y);
         cores.forEach(w.dim(0), w.elements(), linear::run);
+    }
+
+    @Override
+    public void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        Operands.linearInt8(x, w, tiles, y);
+        VectorInt8 linear = new VectorInt8(x, w, tiles, y);
+        cores.forEach(y.dim(1), w.values().elements(), linear::run);
+    }
+
+    @Override
+    public void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        Operands.dequantise(w, tiles, out);
+        cores.forEach(out.dim(0), out.elements(), (begin, end) -> VectorInt8.dequantise(w, tiles, out, begin, end));
     }
 
     @Override

@@ -165,6 +165,11 @@ public final class Checkpoint implements AutoCloseable {
         return tensors;
     }
 
+    /** Lets go of the mapped pages: they come back from the file when they are read again. */
+    void unload() {
+        tensors.values().stream().map(StoredTensor::bytes).filter(MemorySegment::isMapped).forEach(MemorySegment::unload);
+    }
+
     @Override
     public void close() {
         arena.close();

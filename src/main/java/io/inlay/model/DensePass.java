@@ -1,15 +1,17 @@
 package io.inlay.model;
 
+import io.inlay.kernels.Int8Weight;
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.util.Collections;
 import java.util.stream.IntStream;
 
 /**
  * One pass of many positions of one text. Linears go to libtorch's GEMM, over the base's own memory or a scratch weight with the delta's
- * blocks in place, whose rows in bf16 do not depend on how many there are (2 or more; a test holds it). In fp32 that is not so, and they go
+ * blocks in place and what is bytes in the base as bf16, whose rows in bf16 do not depend on how many there are (2 or more; a test holds it). In fp32 that is not so, and they go
  * through the kernels.
  *
  * <p>Legend: N tokens, H hidden, F feed-forward, Q query heads, G key/value heads, D head dimension.
@@ -104,13 +106,19 @@ final class DensePass {
             if (model.dtype() != DType.BF16) {
                 for (long row = 0; row < x.size(0); row += LlamaInference.FEW_ROWS) {
                     long rows = Math.min(LlamaInference.FEW_ROWS, x.size(0) - row);
-                    kernels.linear(x.narrow(scope, 0, row, rows), weight, tiles, out.narrow(scope, 0, row, rows));
+                    ServedLinear.run(model, x.narrow(scope, 0, row, rows), weight, Collections.nCopies((int) rows, tiles),
+                            out.narrow(scope, 0, row, rows));
                 }
                 return;
             }
             Tensor effective = weight;
-            if (tiles != null) {
+            Int8Weight bytes = model.int8(weight);
+            if (bytes != null || tiles != null) {
                 effective = workspace.get("assembled", model.dtype(), weight.sizes());
+            }
+            if (bytes != null) {
+                kernels.dequantise(bytes, tiles, effective);
+            } else if (tiles != null) {
                 kernels.assemble(weight, tiles, effective);
             }
             model.torch().mm(out, x, effective.transpose(scope, 0, 1));

@@ -3,6 +3,7 @@ package io.inlay.model;
 import io.inlay.Problem;
 import io.inlay.delta.BaseMatrices;
 import io.inlay.delta.WholeTensor;
+import io.inlay.kernels.Int8Weight;
 import io.inlay.kernels.Kernels;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
@@ -18,7 +19,8 @@ import java.util.TreeMap;
 
 /**
  * One base model in memory: configuration, tokenizer and weights, shared by every request and every tuning job. Weights whose stored
- * type is the one asked for are the mapped file itself, read-only; others are converted copies. Nothing ever writes to them.
+ * type is the one asked for are the mapped file itself, read-only; others are converted copies. Nothing ever writes to them. Where linears
+ * are served in int8 their exact values stay what the fingerprint is of, deltas lie over and training reads.
  */
 public final class LlamaModel implements AutoCloseable, BaseMatrices {
 
@@ -37,6 +39,7 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
     private final String fingerprint;
     private final String digestAtLoad;
     private final boolean converted;
+    private final Int8Linears int8;
 
     private LlamaModel(Libtorch torch, Kernels kernels, Path folder, ModelOptions options, Checkpoint checkpoint) {
         this.torch = torch;
@@ -72,6 +75,10 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         this.fingerprint = options.fingerprintCache() == null ? BaseFingerprint.of(checkpoint)
                 : BaseFingerprint.cached(checkpoint, options.fingerprintCache());
         this.digestAtLoad = converted ? hashMemory() : fingerprint;
+        this.int8 = options.form() == ModelOptions.Form.INT8 ? new Int8Linears(name, config, weights, scope) : null;
+        if (int8 != null) {
+            checkpoint.unload();
+        }
     }
 
     /**
@@ -111,10 +118,16 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         return fingerprint;
     }
 
-    /** Hashes the weights in memory now: equals {@link #fingerprint()} as long as nothing has changed them. Reads every byte. */
+    /**
+     * Hashes the weights in memory now: equals {@link #fingerprint()} as long as nothing has changed them. Reads every byte; where linears
+     * are served in int8, these are made again and compared.
+     */
     public String digest() {
         String now = hashMemory();
-        return now.equals(digestAtLoad) ? fingerprint : now;
+        if (!now.equals(digestAtLoad)) {
+            return now;
+        }
+        return int8 == null || int8.intact(scope) ? fingerprint : fingerprint + ", but its int8 linears have changed";
     }
 
     private String hashMemory() {
@@ -128,9 +141,29 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         return config().parameterCount();
     }
 
-    /** Bytes of all weights as held. */
+    /** Bytes of all exact weights as held. */
     public long bytes() {
         return tensors.values().stream().mapToLong(Tensor::bytes).sum();
+    }
+
+    /** Bytes of the linears' int8 forms, beside the exact weights; 0 where they are served as they are. */
+    public long int8Bytes() {
+        return int8 == null ? 0 : int8.bytes();
+    }
+
+    /** Bytes of the weights that answers read. */
+    public long servedBytes() {
+        return int8 == null ? bytes() : bytes() - int8.replacedBytes() + int8.bytes();
+    }
+
+    /** In which form linears are read for answers. */
+    public ModelOptions.Form form() {
+        return options.form();
+    }
+
+    /** The int8 form of one of the base's linears, or null where it is to be read as it is. */
+    Int8Weight int8(Tensor weight) {
+        return int8 == null ? null : int8.of(weight);
     }
 
     public int maxContext() {

@@ -96,7 +96,7 @@ final class StepPass {
         feedForward(layer, normed, branch);
         kernels.addRmsNorm(sum, branch, sum, weights.norm(), norm(), normed, null);
         Tensor logits = workspace.get("step.logits", DType.FP32, r, config.vocabularySize());
-        kernels.linear(normed, weights.head(), null, logits);
+        ServedLinear.run(model, normed, weights.head(), logits);
         long bytes = 4L * config.vocabularySize();
         for (int i = 0; i < r; i++) {
             taker.take(asking[i], logits.segment().asSlice(i * bytes, bytes).toArray(ValueLayout.JAVA_FLOAT));
@@ -136,12 +136,8 @@ final class StepPass {
 
     private void linear(int layer, Projection projection, Tensor x, Tensor out) {
         Tensor weight = weights.layers().get(layer).linear(projection);
-        TileTable first = overlays.getFirst().table(layer, projection);
-        if (overlays.stream().allMatch(each -> each.table(layer, projection) == first)) {
-            kernels.linear(x, weight, first, out);
-        } else {
-            kernels.linearMixed(x, weight, overlays.stream().map(each -> each.table(layer, projection)).toList(), out);
-        }
+        List<TileTable> tables = overlays.stream().map(each -> each.table(layer, projection)).toList();
+        ServedLinear.run(model, x, weight, tables, out);
     }
 
     private Tensor integers(String name, int[] values) {

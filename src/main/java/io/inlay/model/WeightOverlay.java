@@ -50,6 +50,11 @@ public final class WeightOverlay implements AutoCloseable {
 
     /** An overlay of these blocks and whole tensors; refuses tensors and shapes that the model lacks. */
     public static WeightOverlay of(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
+        return of(model, blocks, tensors, false);
+    }
+
+    /** @param own whether blocks and tensors are copied, so that they may go */
+    private static WeightOverlay of(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors, boolean own) {
         LlamaConfig config = model.config();
         TileTable[][] tables = new TileTable[config.layers()][Projection.values().length];
         Arena arena = Arena.ofShared();
@@ -57,12 +62,12 @@ public final class WeightOverlay implements AutoCloseable {
         long bytes = 0;
         try {
             for (TensorBlocks each : blocks) {
-                place(model, each, tables, arena);
+                place(model, each, tables, arena, own);
                 bytes += each.values().byteSize();
             }
             Map<String, Tensor> replaced = new HashMap<>();
             for (WholeTensor each : tensors) {
-                replaced.put(each.tensor(), replacement(model, each, arena, scope));
+                replaced.put(each.tensor(), replacement(model, own ? copy(each, arena) : each, arena, scope));
                 bytes += each.values().byteSize();
             }
             LlamaWeights weights = replaced.isEmpty() ? null
@@ -77,9 +82,13 @@ public final class WeightOverlay implements AutoCloseable {
 
     /**
      * The same weights without tile tables: each linear that has blocks is a copy with the blocks in place, in the overlay's own memory, so
-     * that blocks and tensors may go. The base is not touched.
+     * that blocks and tensors may go. The base is not touched. Where linears are served in int8 their bytes have no place for a block's
+     * values: the tables stay, over copies of the blocks.
      */
     public static WeightOverlay merged(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
+        if (model.form() == ModelOptions.Form.INT8) {
+            return of(model, blocks, tensors, true);
+        }
         Arena arena = Arena.ofShared();
         Scope scope = new Scope(model.torch());
         try (WeightOverlay tiled = of(model, blocks, List.of())) {
@@ -96,8 +105,7 @@ public final class WeightOverlay implements AutoCloseable {
                 }
             }
             for (WholeTensor each : tensors) {
-                MemorySegment own = arena.allocate(each.values().byteSize(), 64).copyFrom(each.values());
-                replaced.put(each.tensor(), replacement(model, new WholeTensor(each.tensor(), each.shape(), own), arena, scope));
+                replaced.put(each.tensor(), replacement(model, copy(each, arena), arena, scope));
             }
             LlamaWeights weights = LlamaWeights.of(model.config(), name -> replaced.getOrDefault(name, model.tensor(name)));
             long bytes = replaced.values().stream().mapToLong(Tensor::bytes).sum();
@@ -121,7 +129,7 @@ public final class WeightOverlay implements AutoCloseable {
         return new WeightOverlay(null, null, tables, null, blocks.values().bytes());
     }
 
-    private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena) {
+    private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena, boolean own) {
         for (int layer = 0; layer < tables.length; layer++) {
             for (Projection projection : Projection.values()) {
                 if (projection.tensor(layer).equals(blocks.tensor())) {
@@ -130,7 +138,8 @@ public final class WeightOverlay implements AutoCloseable {
                         throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + blocks.tensor() + " is of " + blocks.rows() + " x "
                                 + blocks.columns() + ", the model's " + weight + "; it was trained on another base");
                     }
-                    MemorySegment values = model.dtype() == DType.BF16 ? blocks.values() : widen(blocks.values(), arena);
+                    MemorySegment values = model.dtype() != DType.BF16 ? widen(blocks.values(), arena)
+                            : own ? copy(blocks.values(), arena) : blocks.values();
                     tables[layer][projection.ordinal()] = TileTable.of(arena, blocks.rows(), blocks.columns(), blocks.edge(),
                             blocks.coordinates(), values, model.dtype().bytes());
                     return;
@@ -149,6 +158,14 @@ public final class WeightOverlay implements AutoCloseable {
         }
         MemorySegment values = model.dtype() == DType.BF16 ? whole.values() : widen(whole.values(), arena);
         return scope.wrap(values, model.dtype(), whole.shape());
+    }
+
+    private static WholeTensor copy(WholeTensor whole, Arena arena) {
+        return new WholeTensor(whole.tensor(), whole.shape(), copy(whole.values(), arena));
+    }
+
+    private static MemorySegment copy(MemorySegment values, Arena arena) {
+        return arena.allocate(values.byteSize(), 64).copyFrom(values);
     }
 
     private static MemorySegment widen(MemorySegment bf16, Arena arena) {

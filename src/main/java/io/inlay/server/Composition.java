@@ -45,7 +45,9 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -125,9 +127,12 @@ public class Composition {
             return new Engine(torch, kernels);
         });
         Map<String, Supplier<LlamaModel>> models = new TreeMap<>();
-        for (Path folder : modelFolders()) {
-            models.put(folder.getFileName().toString(),
-                    () -> LlamaModel.open(engine.get().torch(), engine.get().kernels(), folder, options()));
+        List<Path> folders = modelFolders();
+        Set<String> int8 = int8(folders.stream().map(folder -> folder.getFileName().toString()).toList());
+        for (Path folder : folders) {
+            String name = folder.getFileName().toString();
+            ModelOptions.Form form = int8.contains(name) ? ModelOptions.Form.INT8 : ModelOptions.Form.EXACT;
+            models.put(name, () -> LlamaModel.open(engine.get().torch(), engine.get().kernels(), folder, options().with(form)));
         }
         return new ModelCatalog(store, models, new ModelCatalog.Settings(
                 new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued(), config.generation().cacheBytes(),
@@ -168,6 +173,15 @@ public class Composition {
                     + "'; it must be bf16 or fp32");
         };
         return new ModelOptions(dtype, config.models().maxContext(), config.data().resolve("fingerprints.json"), Device.CPU);
+    }
+
+    private Set<String> int8(List<String> served) {
+        Set<String> names = new TreeSet<>(config.models().int8().orElse(List.of()));
+        names.stream().filter(name -> !served.contains(name)).findFirst().ifPresent(unknown -> {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.models.int8 names '" + unknown + "', which is no model of this server; it has "
+                    + String.join(", ", served));
+        });
+        return names;
     }
 
     private List<Path> modelFolders() {

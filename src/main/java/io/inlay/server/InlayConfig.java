@@ -78,6 +78,12 @@ public interface InlayConfig {
         @WithDefault("bf16")
         String dtype();
 
+        /**
+         * Names of the models whose linears are served as bytes with a scale for each output: half of bf16's memory, faster answers, a small
+         * loss.
+         */
+        Optional<List<String>> int8();
+
         /** Longest prompt with its answer, in tokens; 0 for what a model was made for. */
         @WithDefault("0")
         int maxContext();

@@ -5,6 +5,7 @@ import java.util.Locale;
 /** Element types of tensors. {@link #torch} is libtorch's scalar type number, stable since 1.0 (c10/core/ScalarType.h). */
 public enum DType {
     UINT8(0, 1),
+    INT8(1, 1),
     INT32(3, 4),
     INT64(4, 8),
     FP16(5, 2),

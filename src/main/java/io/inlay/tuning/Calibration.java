@@ -117,7 +117,7 @@ public final class Calibration {
         double metricSeconds = evaluation.isEmpty() ? 0 : evaluations(plan) * metricSeconds(evaluation.get());
         long weights = plan.trainedParameters() * (model.dtype().bytes() + 4L);
         return new RunCost(data(training, validation, parts),
-                new RunCost.Memory(model.bytes(), weights, 12L * plan.trainedParameters(), placement.map(WarmUpPlacement::bytes).orElse(0L),
+                new RunCost.Memory(model.bytes() + model.int8Bytes(), weights, 12L * plan.trainedParameters(), placement.map(WarmUpPlacement::bytes).orElse(0L),
                         warmUpActivations, activations, logits),
                 new RunCost.Time(seconds(warmUpSeconds), seconds(trainingSeconds), seconds(validationSeconds), seconds(metricSeconds),
                         measuredTokens, passes, Duration.ofNanos(System.nanoTime() - started)), placement);
