@@ -47,8 +47,8 @@ nvcc_here() {
         echo "putting nvcc in $env (100 MB, once) ..." >&2
         rm -rf "$env"
         # shellcheck disable=SC2086
-        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$env" $packages >&2 \
-            || return 1
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 --no-deps \
+            --target "$env" $packages >&2 || return 1
         touch "$env/complete"
     fi
     echo "$env/nvidia/cu13/bin/nvcc"
