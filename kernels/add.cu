@@ -2,9 +2,9 @@
 //
 //   x      TX [rows, columns], rows `x_stride` elements apart, dense in themselves; likewise y of TY. Types bf16 or fp32, in any mix.
 //
-// Launch: blocks of 256 threads, a thread takes 8 elements of one row: grid x = ceil(columns / 2048), grid y = min(rows, 65535), rows beyond
-// by a loop. Floor: reads of x and y and the write of x, 6 bytes an element for bf16; meant to run at 0.9 of the bandwidth where all rows
-// begin at multiples of 16 bytes, which loads and stores then have. Reference: ScalarKernels.add, ScalarKernels.accumulate.
+// Launch: blocks of 256 threads, a thread takes 8 elements of one row: grid x = ceil(columns / 2048), grid y = min(rows, 65535), rows
+// beyond by a loop. Floor: reads of x and y and the write of x, 6 bytes an element for bf16; meant to run at 0.9 of the bandwidth where
+// all rows begin at multiples of 16 bytes, which loads and stores then have. Reference: ScalarKernels.add, ScalarKernels.accumulate.
 #include "inlay.cuh"
 
 // Eight elements as floats, by 16-byte loads.
@@ -48,11 +48,11 @@ __device__ __forceinline__ void add_rows(TX* x, long long x_stride, const TY* y,
     }
 }
 
-#define ADD(name, TX, TY)                                                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
-        name(TX* x, long long x_stride, const TY* y, long long y_stride, long long rows, long long columns) {                               \
-        add_rows(x, x_stride, y, y_stride, rows, columns);                                                                                  \
-    }                                                                                                                                       \
+#define ADD(name, TX, TY) \
+    extern "C" __global__ void __launch_bounds__(256) \
+        name(TX* x, long long x_stride, const TY* y, long long y_stride, long long rows, long long columns) { \
+        add_rows(x, x_stride, y, y_stride, rows, columns); \
+    } \
     INLAY_KERNEL(name)
 
 ADD(add_bf16_bf16, bf16, bf16);

@@ -1,10 +1,10 @@
-// partial[b] = sum of x[r, c]^2 over the part of x that block b takes, in double precision; then sum[0] += sum_b partial[b].
+// partial[b] = sum of x[r, c]^2 over the part of x that block b takes, in double precision; then sum[0] = sum_b partial[b].
 //
 //   x        T [rows, columns], rows `stride` elements apart, dense in themselves
-//   partial  double [gridDim.x], which the second kernel adds up in order
+//   partial  double [gridDim.x]; the second kernel takes those of several launches, `count` in all
 //
-// Launch: sum_of_squares in blocks of 256 threads, grid x = blocks that the maker chooses by the size of x alone, so that a given size has one
-// order of summation on every device; each thread sums every (gridDim.x 256)-th pack of 16 bytes. sum_of_partials in one block of 256.
+// Launch: sum_of_squares in blocks of 256 threads, grid x = blocks chosen by the size of x alone, so that a given size has one order of
+// summation on every device; each thread sums every (gridDim.x 256)-th pack of 16 bytes. sum_of_partials in one block of 256.
 // Floor: one read of x; meant to run at 0.85 of the bandwidth (fp64 adds are half rate on an H100, a few on consumer cards).
 // Reference: ScalarKernels.sumOfSquares.
 #include "inlay.cuh"
@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_of_partials(const double* 
     }
     mine = block_sum(mine);
     if (threadIdx.x == 0) {
-        sum[0] += mine;
+        sum[0] = mine;
     }
 }
 INLAY_KERNEL(sum_of_partials);

@@ -3,6 +3,7 @@ package io.inlay.kernels;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
 import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -16,11 +17,23 @@ final class Operands {
     private final String operation;
     private final String names;
     private final Tensor[] tensors;
+    private final Device device;
 
     private Operands(String operation, String names, Tensor... tensors) {
         this.operation = operation;
         this.names = names;
         this.tensors = tensors;
+        this.device = deviceOf(tensors);
+    }
+
+    /** That of the first operand that is there. */
+    private static Device deviceOf(Tensor... tensors) {
+        for (Tensor tensor : tensors) {
+            if (tensor != null) {
+                return tensor.device();
+            }
+        }
+        return Device.CPU;
     }
 
     // ---- the operations ----
@@ -192,6 +205,9 @@ final class Operands {
         require(k.dtype() == q.dtype() && k.size(0) == q.size(0) && k.size(2) == q.size(2), "q [N, Q, D], k and v [N, G, D] of one type");
         require(k.size(1) > 0 && q.size(1) % k.size(1) == 0, "Q must be a multiple of G");
         indices(starts, starts == null ? 0 : starts.elements(), q.size(0) + 1, "starts");
+        if (!device.isCpu()) {
+            return this;
+        }
         MemorySegment memory = starts.segment();
         long last = starts.size(0) - 1;
         require(last >= 0 && memory.get(JAVA_INT_UNALIGNED, 0) == 0 && memory.get(JAVA_INT_UNALIGNED, 4 * last) == q.size(0),
@@ -221,7 +237,7 @@ final class Operands {
 
     private Operands floating(Tensor tensor) {
         require(tensor != null, "an operand is missing");
-        require(tensor.device().isCpu(), "operands must be on the cpu");
+        require(tensor.device().equals(device), "operands must be on one device");
         require(tensor.dtype() == DType.BF16 || tensor.dtype() == DType.FP32, "elements must be bf16 or fp32");
         return require(tensor.rowsDense(), "the last dimension must be dense");
     }
@@ -272,10 +288,14 @@ final class Operands {
         return this;
     }
 
-    /** int32 [count], each in [0, bound). */
+    /** int32 [count], each in [0, bound); what is not on the CPU is not read. */
     private Operands indices(Tensor tensor, long count, long bound, String name) {
-        require(tensor != null && tensor.dtype() == DType.INT32 && tensor.device().isCpu() && tensor.rank() == 1 && tensor.rowsDense()
-                && tensor.size(0) == count, name + " must be int32 [" + count + "]");
+        require(tensor != null && tensor.dtype() == DType.INT32 && tensor.rank() == 1 && tensor.rowsDense() && tensor.size(0) == count,
+                name + " must be int32 [" + count + "]");
+        require(tensor.device().equals(device), "operands must be on one device");
+        if (!device.isCpu()) {
+            return this;
+        }
         MemorySegment memory = tensor.segment();
         for (long n = 0; n < count; n++) {
             int index = memory.get(JAVA_INT_UNALIGNED, 4 * n);
