@@ -3,7 +3,8 @@
 //   q, out    T [R, Q, D], any strides of the first two dimensions; T bf16 or fp32, D up to 256
 //   pages     addresses [R, `most`]: page p of a sequence holds positions 16 p to 16 p + 15 as T [G, 16, D], keys at one offset in bytes from
 //             its address and values at another; `lengths` int [R]. Or, in decode_attention, keys and values T [G, S, D] of one sequence.
-//   partial   fp32 [R, Q, splits, D + 2]: of each split the mix of values, the largest score and the sum of exponentials
+//   partial   fp32, for each row [Q, its splits, D + 2]: the mix of values, the largest score and the sum of exponentials; `firsts` [R] says how
+//             many splits the rows before have
 // Query head h reads key/value head h / (Q / G).
 //
 // Positions are cut into splits of SPLIT, each summed in an order of its own and then all in theirs, so that a row's bits depend on its own
@@ -69,9 +70,13 @@ struct DenseCache {
     __device__ __forceinline__ const T* row(int position) const { return rows + position * stride; }
 };
 
+__device__ __forceinline__ int splits_of(int length) {
+    return (length + SPLIT - 1) / SPLIT;
+}
+
 struct Heads {
     long long q_row, q_head;
-    int heads, groups, dim, splits;
+    int heads, groups, dim, splits;  // splits of the row
     float scale;
 };
 
@@ -195,14 +200,15 @@ __device__ __forceinline__ void split(const T* q, const Heads& a, const Cache& k
 }
 
 template <typename T, int LANES>
-__device__ __forceinline__ void paged(const T* q, const Heads& a, const unsigned long long* pages, long long most, const int* lengths,
-                                      long long key_offset, long long value_offset, float* partial) {
+__device__ __forceinline__ void paged(const T* q, Heads a, const unsigned long long* pages, long long most, const int* lengths,
+                                      const long long* firsts, long long key_offset, long long value_offset, float* partial) {
     __shared__ unsigned long long split_pages[SPLIT / PAGE];
     const int r = blockIdx.z, length = lengths[r], begin = blockIdx.x * SPLIT;
     if (begin >= length) {
         return;
     }
     const int count = min(SPLIT, length - begin);
+    a.splits = splits_of(length);
     for (int i = threadIdx.x; i * PAGE < count; i += THREADS) {
         split_pages[i] = pages[r * most + begin / PAGE + i];
     }
@@ -211,7 +217,7 @@ __device__ __forceinline__ void paged(const T* q, const Heads& a, const unsigned
     const PagedCache<T> keys = {split_pages, key_offset, group, a.dim};
     const PagedCache<T> values = {split_pages, value_offset, group, a.dim};
     split<T, LANES>(q + r * a.q_row, a, keys, values, count, group * each + from, min(HEADS, each - from),
-                    partial + (static_cast<long long>(r) * a.heads * a.splits + blockIdx.x) * (a.dim + 2));
+                    partial + (firsts[r] * a.heads + blockIdx.x) * (a.dim + 2));
 }
 
 template <typename T, int LANES>
@@ -228,15 +234,16 @@ __device__ __forceinline__ void dense(const T* q, const Heads& a, const T* keys,
 #define ATTENTION(suffix, T, LANES) \
     extern "C" __global__ void __launch_bounds__(THREADS) paged_attention_##suffix( \
         const T* q, long long q_row, long long q_head, const unsigned long long* pages, long long most, const int* lengths, \
-        long long key_offset, long long value_offset, float* partial, int heads, int groups, int dim, int splits, float scale) { \
-        const Heads a = {q_row, q_head, heads, groups, dim, splits, scale}; \
-        paged<T, LANES>(q, a, pages, most, lengths, key_offset, value_offset, partial); \
+        const long long* firsts, long long key_offset, long long value_offset, float* partial, int heads, int groups, int dim, \
+        float scale) { \
+        const Heads a = {q_row, q_head, heads, groups, dim, 0, scale}; \
+        paged<T, LANES>(q, a, pages, most, lengths, firsts, key_offset, value_offset, partial); \
     } \
     INLAY_KERNEL(paged_attention_##suffix); \
     extern "C" __global__ void __launch_bounds__(THREADS) decode_attention_##suffix( \
         const T* q, long long q_head, const T* keys, long long key_group, long long key_row, const T* values, long long value_group, \
-        long long value_row, int length, float* partial, int heads, int groups, int dim, int splits, float scale) { \
-        const Heads a = {0, q_head, heads, groups, dim, splits, scale}; \
+        long long value_row, int length, float* partial, int heads, int groups, int dim, float scale) { \
+        const Heads a = {0, q_head, heads, groups, dim, splits_of(length), scale}; \
         dense<T, LANES>(q, a, keys, key_group, key_row, values, value_group, value_row, length, partial); \
     } \
     INLAY_KERNEL(decode_attention_##suffix)
@@ -248,13 +255,14 @@ ATTENTION(64_f32, float, 8);
 ATTENTION(128_f32, float, 16);
 ATTENTION(256_f32, float, 32);
 
-// Adds a row's splits. `lengths` null: all have `length`.
+// Adds a row's splits. `lengths` and `firsts` null: there is one row, of `length`.
 template <typename T>
-__device__ __forceinline__ void add_splits(const float* partial, const int* lengths, int length, int splits, int dim, T* out, long long row,
-                                           long long head) {
+__device__ __forceinline__ void add_splits(const float* partial, const int* lengths, const long long* firsts, int length, int dim, T* out,
+                                           long long row, long long head) {
     const int h = blockIdx.x, r = blockIdx.y, width = dim + 2;
-    const int count = ((lengths == nullptr ? length : lengths[r]) + SPLIT - 1) / SPLIT;
-    const float* mine = partial + (static_cast<long long>(r) * gridDim.x + h) * splits * width;
+    const int count = splits_of(lengths == nullptr ? length : lengths[r]);
+    const long long first = firsts == nullptr ? 0 : firsts[r];
+    const float* mine = partial + (first * gridDim.x + h * count) * width;
     float top = -INFINITY;
     for (int s = 0; s < count; s++) {
         top = larger(top, mine[s * width + dim]);
@@ -272,8 +280,8 @@ __device__ __forceinline__ void add_splits(const float* partial, const int* leng
 
 #define SPLITS(suffix, T) \
     extern "C" __global__ void __launch_bounds__(THREADS) attention_splits_##suffix( \
-        const float* partial, const int* lengths, int length, int splits, int dim, T* out, long long row, long long head) { \
-        add_splits(partial, lengths, length, splits, dim, out, row, head); \
+        const float* partial, const int* lengths, const long long* firsts, int length, int dim, T* out, long long row, long long head) { \
+        add_splits(partial, lengths, firsts, length, dim, out, row, head); \
     } \
     INLAY_KERNEL(attention_splits_##suffix)
 
