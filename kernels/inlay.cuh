@@ -89,6 +89,59 @@ __device__ __forceinline__ void store_pack(T* at, const Pack<T>& pack) {
     *reinterpret_cast<Pack<T>*>(at) = pack;
 }
 
+// ---- eight elements of a row of `columns` dense ones, from `first` on; those behind the row's end read as 0 and are not written ----
+
+// `packed`: the row begins at a multiple of 16 bytes.
+template <typename T>
+__device__ __forceinline__ void read8(float to[8], const T* row, long long first, long long columns, bool packed) {
+    if (packed && first + 8 <= columns) {
+#pragma unroll
+        for (int i = 0; i < 8; i += Pack<T>::N) {
+            const Pack<T> pack = load_pack(row + first + i);
+#pragma unroll
+            for (int j = 0; j < Pack<T>::N; j++) {
+                to[i + j] = to_float(pack.at[j]);
+            }
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            to[i] = first + i < columns ? to_float(row[first + i]) : 0;
+        }
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void write8(T* row, const float from[8], long long first, long long columns, bool packed) {
+    if (packed && first + 8 <= columns) {
+#pragma unroll
+        for (int i = 0; i < 8; i += Pack<T>::N) {
+            Pack<T> pack;
+#pragma unroll
+            for (int j = 0; j < Pack<T>::N; j++) {
+                set(&pack.at[j], from[i + j]);
+            }
+            store_pack(row + first + i, pack);
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            if (first + i < columns) {
+                set(row + first + i, from[i]);
+            }
+        }
+    }
+}
+
+// What a value becomes by being stored as a T.
+__device__ __forceinline__ float rounded(float x, bf16) {
+    return to_float(to_bf16(x));
+}
+
+__device__ __forceinline__ float rounded(float x, float) {
+    return x;
+}
+
 // ---- reductions: their order depends on the block's size alone, and every lane gets the same bits ----
 
 template <typename V>
@@ -113,7 +166,7 @@ __device__ __forceinline__ float warp_max(float value) {
     return value;
 }
 
-// The sum over a one-dimensional block of whole warps, for every thread: within warps, then over warps in their order. All threads call it.
+// The sum over a one-dimensional block of whole warps, for every thread: within warps, then over warps in order. All threads call it.
 template <typename V>
 __device__ __forceinline__ V block_sum(V value) {
     __shared__ V partial[INLAY_WARP];
@@ -181,8 +234,8 @@ __device__ __forceinline__ void cp_async_wait() {
 
 // ---- tensor cores (sm_80), by a whole warp. Fragments as in the PTX manual, with g = lane / 4 and t = lane % 4 ----
 
-// d += a b for a [16, 16] and b [16, 8] of bf16, d [16, 8] of fp32. A lane holds of d rows g, g + 8 (d[0..1], d[2..3]) at columns 2t, 2t + 1;
-// of a, two elements a register, rows g, g + 8, g, g + 8 at columns 2t, 2t, 2t + 8, 2t + 8; of b rows 2t, 2t + 8 of column g.
+// d += a b for a [16, 16] and b [16, 8] of bf16, d [16, 8] of fp32. A lane holds of d rows g, g + 8 (d[0..1], d[2..3]) at columns 2t,
+// 2t + 1; of a, two elements a register, rows g, g + 8, g, g + 8 at columns 2t, 2t, 2t + 8, 2t + 8; of b rows 2t, 2t + 8 of column g.
 __device__ __forceinline__ void mma_bf16_16x8x16(float d[4], const unsigned a[4], const unsigned b[2]) {
 #ifdef __CUDACC__
     asm volatile(
@@ -194,8 +247,8 @@ __device__ __forceinline__ void mma_bf16_16x8x16(float d[4], const unsigned a[4]
 #endif
 }
 
-// Four 8 x 8 matrices of bf16 from shared memory: lane l gives the address (a multiple of 16) of row l % 8 of matrix l / 8, and gets of each
-// matrix the elements 2t, 2t + 1 of row g. That makes an A fragment of rows (0-7, 8-15) x columns (0-7, 8-15) in the order of a above.
+// Four 8 x 8 matrices of bf16 from shared memory: lane l gives the address (a multiple of 16) of row l % 8 of matrix l / 8, and gets of
+// each matrix the elements 2t, 2t + 1 of row g. Matrices at rows and columns (0, 0), (8, 0), (0, 8), (8, 8) make the fragment a above.
 __device__ __forceinline__ void ldmatrix_x4(unsigned to[4], const void* shared_row) {
 #ifdef __CUDACC__
     const unsigned from = static_cast<unsigned>(__cvta_generic_to_shared(shared_row));

@@ -4,33 +4,23 @@
 //   partial  double [gridDim.x]; the second kernel takes those of several launches, `count` in all
 //
 // Launch: sum_of_squares in blocks of 256 threads, grid x = blocks chosen by the size of x alone, so that a given size has one order of
-// summation on every device; each thread sums every (gridDim.x 256)-th pack of 16 bytes. sum_of_partials in one block of 256.
-// Floor: one read of x; meant to run at 0.85 of the bandwidth (fp64 adds are half rate on an H100, a few on consumer cards).
+// summation on every device; a thread takes 8 elements of a row, then those gridDim.x 256 x 8 further on. sum_of_partials in one block of
+// 256. Floor: one read of x; meant to run at 0.85 of the bandwidth (an H100 does doubles at half its rate of floats).
 // Reference: ScalarKernels.sumOfSquares.
 #include "inlay.cuh"
 
 template <typename T>
 __device__ __forceinline__ void squares(const T* x, long long stride, long long rows, long long columns, double* partial) {
-    const int N = Pack<T>::N;
     const bool packed = aligned_rows(x, stride);
-    const long long packs = (columns + N - 1) / N;
+    const long long pieces = (columns + 7) / 8;
     const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
     double sum = 0;
-    for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < rows * packs; i += step) {
-        const T* row = x + i / packs * stride;
-        const long long first = i % packs * N;
-        if (packed && first + N <= columns) {
-            const Pack<T> pack = load_pack(row + first);
+    for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < rows * pieces; i += step) {
+        float values[8];
+        read8(values, x + i / pieces * stride, i % pieces * 8, columns, packed);
 #pragma unroll
-            for (int j = 0; j < N; j++) {
-                const double value = to_float(pack.at[j]);
-                sum += value * value;
-            }
-        } else {
-            for (long long c = first; c < first + N && c < columns; c++) {
-                const double value = to_float(row[c]);
-                sum += value * value;
-            }
+        for (int j = 0; j < 8; j++) {
+            sum += static_cast<double>(values[j]) * values[j];
         }
     }
     sum = block_sum(sum);
@@ -39,17 +29,15 @@ __device__ __forceinline__ void squares(const T* x, long long stride, long long 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    sum_of_squares_bf16(const bf16* x, long long stride, long long rows, long long columns, double* partial) {
-    squares(x, stride, rows, columns, partial);
-}
-INLAY_KERNEL(sum_of_squares_bf16);
+#define SUM_OF_SQUARES(name, T) \
+    extern "C" __global__ void __launch_bounds__(256) \
+        name(const T* x, long long stride, long long rows, long long columns, double* partial) { \
+        squares(x, stride, rows, columns, partial); \
+    } \
+    INLAY_KERNEL(name)
 
-extern "C" __global__ void __launch_bounds__(256)
-    sum_of_squares_f32(const float* x, long long stride, long long rows, long long columns, double* partial) {
-    squares(x, stride, rows, columns, partial);
-}
-INLAY_KERNEL(sum_of_squares_f32);
+SUM_OF_SQUARES(sum_of_squares_bf16, bf16);
+SUM_OF_SQUARES(sum_of_squares_f32, float);
 
 extern "C" __global__ void __launch_bounds__(256) sum_of_partials(const double* partial, int count, double* sum) {
     double mine = 0;

@@ -34,7 +34,7 @@ class KernelsRefusalTest {
     }
 
     static Stream<CpuKernels.Candidate> implementations() {
-        return CpuKernels.candidates().stream();
+        return Candidates.all();
     }
 
     @BeforeAll

@@ -25,7 +25,7 @@ class PagedKernelsTest {
     private static final Libtorch TORCH = Libtorch.load();
 
     static Stream<Kernels> all() {
-        return Stream.concat(Stream.of(new ScalarKernels()), CpuKernels.candidates().stream().map(CpuKernels.Candidate::kernels));
+        return Stream.concat(Stream.of(new ScalarKernels()), Candidates.all().map(CpuKernels.Candidate::kernels));
     }
 
     @ParameterizedTest

@@ -6,13 +6,13 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 
-/** Launches of what goes over all elements alike: kernels/add.cu, sums.cu. */
+/** Launches of what goes over all elements alike: kernels/add.cu, sums.cu, adamw.cu, scores.cu. */
 final class CudaSums {
 
     private static final int THREADS = 256;
 
-    /** Elements that a thread of add.cu takes. */
-    private static final int ADDED = 8;
+    /** Elements that a thread takes at a time. */
+    private static final int PIECE = 8;
 
     /** Elements for which sums.cu has one block more, up to the most blocks. */
     private static final int SQUARED = 32 * THREADS;
@@ -26,11 +26,28 @@ final class CudaSums {
 
     void add(Tensor x, Tensor y) {
         for (Plane plane : Plane.of(x, y)) {
-            CudaLaunch.of("add", x, y).grid(Math.ceilDiv(plane.columns(), THREADS * ADDED), Math.min(plane.rows(), CudaLaunch.MOST_ROWS), 1)
+            CudaLaunch.of("add", x, y).grid(Math.ceilDiv(plane.columns(), THREADS * PIECE), Math.min(plane.rows(), CudaLaunch.MOST_ROWS), 1)
                     .block(THREADS)
                     .address(from(x, plane, 0)).number(plane.strides()[0])
                     .address(from(y, plane, 1)).number(plane.strides()[1])
                     .number(plane.rows()).number(plane.columns()).on(launcher);
+        }
+    }
+
+    void adamW(Tensor gradient, Tensor master, Tensor first, Tensor second, Tensor weight, AdamWConstants c) {
+        CudaLaunch.of("adamw", gradient, weight).grid(Math.ceilDiv(master.elements(), THREADS * PIECE)).block(THREADS)
+                .tensor(gradient).tensor(master).tensor(first).tensor(second).tensor(weight).number(master.elements())
+                .real(c.scale()).real(c.beta1()).real(c.rest1()).real(c.beta2()).real(c.rest2()).real(c.decay()).real(c.stepSize())
+                .real(c.rootScale()).real(c.epsilon()).on(launcher);
+    }
+
+    void addBlockMeans(Tensor g, int edge, Tensor scores, boolean absolute) {
+        // A grid has a bounded number of rows of blocks.
+        for (long from = 0; from < scores.size(0); from += CudaLaunch.MOST_ROWS) {
+            CudaLaunch.of("block_means", g).grid(scores.size(1), Math.min(CudaLaunch.MOST_ROWS, scores.size(0) - from), 1).block(THREADS)
+                    .address(g.address() + from * edge * g.stride(0) * g.dtype().bytes()).number(g.stride(0)).integer(edge)
+                    .address(scores.address() + 4 * from * scores.stride(0)).number(scores.stride(0)).integer(absolute ? 1 : 0)
+                    .on(launcher);
         }
     }
 
