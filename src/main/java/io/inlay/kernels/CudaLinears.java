@@ -98,13 +98,11 @@ final class CudaLinears {
     /** Rows {@code first} to {@code first + count - 1} through one table. */
     private void linear(Tensor x, Tensor w, TileTable tiles, Tensor y, long first, long count) {
         if (x.dtype() == DType.FP32) {
-            launch("linear_f32", w.size(0), WARPS, count).address(row(x, first)).number(x.stride(0)).matrix(w).address(tables.address(tiles))
-                    .integer(edge(tiles)).address(row(y, first)).number(y.stride(0)).integer((int) count).integer(w.dim(0)).integer(w.dim(1))
-                    .on(launcher);
+            operands(inEights("linear_f32", w.size(0), WARPS, count), x, w, tables.address(tiles), edge(tiles), y, first)
+                    .integer((int) count).integer(w.dim(0)).integer(w.dim(1)).on(launcher);
         } else if (!packed(x, w) || tiles != null && (tiles.edge() % STEP != 0 || !packed(tiles))) {
-            sizes(launch("linear_any_bf16", w.size(0), 16, count).address(row(x, first)).number(x.stride(0)).matrix(w)
-                    .address(tables.address(tiles)).integer(edge(tiles)).address(row(y, first)).number(y.stride(0)), count, w.size(0), y)
-                    .integer(w.dim(1)).integer(y.dtype() == DType.FP32 ? 1 : 0).on(launcher);
+            operands(inEights("linear_any_bf16", w.size(0), 16, count), x, w, tables.address(tiles), edge(tiles), y, first)
+                    .integer((int) count).integer(w.dim(0)).integer(w.dim(1)).integer(single(y)).on(launcher);
         } else {
             for (long from = first; from < first + count; from += MOST_ROWS) {
                 packed(x, w, tiles, y, from, Math.min(MOST_ROWS, first + count - from));
@@ -116,11 +114,12 @@ final class CudaLinears {
         long outputs = tiles == null ? MOST_OUTPUTS : w.size(0);
         for (long from = 0; from < w.size(0); from += outputs) {
             long o = Math.min(outputs, w.size(0) - from);
-            Shape shape = Shape.of(count, o, STEP * 2);
+            Shape shape = Shape.of(count, o, 2 * STEP);
             CudaLaunch launch = CudaLaunch.of(shape.entry("linear_bf16")).address(row(x, first)).number(x.stride(0))
                     .address(row(w, from)).number(w.stride(0)).address(tables.address(tiles)).integer(edge(tiles))
-                    .address(row(y, first) + from * y.dtype().bytes()).number(y.stride(0));
-            finish(sizes(launch, count, o, y).integer(w.dim(1)).integer(y.dtype() == DType.FP32 ? 1 : 0), shape, count, o);
+                    .address(row(y, first) + from * y.dtype().bytes()).number(y.stride(0))
+                    .integer((int) count).integer((int) o).integer(w.dim(1)).integer(single(y));
+            launch(launch, shape, count, o);
         }
     }
 
@@ -135,19 +134,20 @@ final class CudaLinears {
             }
             try (DeviceBuffer copy = launcher.copyOf(given)) {
                 CudaLaunch launch = CudaLaunch.of(shape.entry("linear_mixed_bf16")).address(row(x, first)).number(x.stride(0)).matrix(w)
-                        .address(copy.address()).address(copy.address() + 8L * count).address(row(y, first)).number(y.stride(0));
-                finish(sizes(launch, count, w.size(0), y).integer(w.dim(1)).integer(y.dtype() == DType.FP32 ? 1 : 0), shape, count,
-                        w.size(0));
+                        .address(copy.address()).address(copy.address() + 8L * count).address(row(y, first)).number(y.stride(0))
+                        .integer(count).integer(w.dim(0)).integer(w.dim(1)).integer(single(y));
+                launch(launch, shape, count, w.size(0));
             }
         }
     }
 
-    private static CudaLaunch sizes(CudaLaunch launch, long m, long o, Tensor y) {
-        return launch.integer(Math.toIntExact(m)).integer(Math.toIntExact(o));
+    private static CudaLaunch operands(CudaLaunch launch, Tensor x, Tensor w, long table, int edge, Tensor y, long first) {
+        return launch.address(row(x, first)).number(x.stride(0)).matrix(w).address(table).integer(edge).address(row(y, first))
+                .number(y.stride(0));
     }
 
     /** Geometry and the memory for slices. */
-    private void finish(CudaLaunch launch, Shape shape, long m, long o) {
+    private void launch(CudaLaunch launch, Shape shape, long m, long o) {
         long blocks = Math.ceilDiv(o, shape.outputs());
         launch.block(THREADS).shared(shape.sharedBytes());
         if (!shape.shared()) {
@@ -175,7 +175,7 @@ final class CudaLinears {
     }
 
     /** Blocks of {@code outputs} rows of w by 8 of x. */
-    private static CudaLaunch launch(String kernel, long o, int outputs, long m) {
+    private static CudaLaunch inEights(String kernel, long o, int outputs, long m) {
         return CudaLaunch.of(kernel).grid(Math.ceilDiv(o, outputs), Math.ceilDiv(m, 8), 1).block(THREADS);
     }
 
@@ -193,6 +193,10 @@ final class CudaLinears {
 
     private static long row(Tensor matrix, long row) {
         return matrix.address() + row * matrix.stride(0) * matrix.dtype().bytes();
+    }
+
+    private static int single(Tensor y) {
+        return y.dtype() == DType.FP32 ? 1 : 0;
     }
 
     private static int edge(TileTable tiles) {
