@@ -2,8 +2,8 @@
 # Compiles the CUDA kernels: cuda.sh [--check] [OUTPUT_FOLDER, target/cuda]
 #
 # Every NAME.cu becomes NAME.ptx beside it (sm_80, committed: the driver of any later GPU compiles it on) and cubins for sm_80 and sm_90 in
-# the output folder, with warnings as errors; registers, spills and shared memory of each kernel are printed. --check writes no PTX and fails
-# where one that is committed is not of its source, by the hash in its first line; without an nvcc that is all it does.
+# the output folder, with warnings as errors; registers, spills and shared memory of each kernel are printed. --check writes no PTX and
+# fails where one that is committed is not of its source, by the hash in its first line; without an nvcc that is all it does.
 #
 # nvcc is the one of CUDA_HOME, or on PATH, or NVIDIA's packages of the Python index, put in the user's cache once.
 set -euo pipefail
@@ -49,7 +49,8 @@ nvcc_here() {
         echo "putting nvcc in $env (100 MB, once) ..." >&2
         rm -rf "$env"
         # shellcheck disable=SC2086
-        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$env" $packages >&2 || return 1
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$env" $packages >&2 \
+            || return 1
         touch "$env/complete"
     fi
     echo "$env/nvidia/cu13/bin/nvcc"
@@ -69,7 +70,8 @@ for name in $names; do
         { stamp "$name"; cat "$out/$name.ptx"; } > "$here/$name.ptx"
     fi
     for arch in 80 90; do
-        compile -cubin "-arch=sm_$arch" -Xptxas -v -o "$out/$name.sm_$arch.cubin" 2> "$out/$name.log" || { cat "$out/$name.log" >&2; exit 1; }
+        compile -cubin "-arch=sm_$arch" -Xptxas -v -o "$out/$name.sm_$arch.cubin" 2> "$out/$name.log" \
+            || { cat "$out/$name.log" >&2; exit 1; }
         awk -v arch="sm_$arch" '
             /Compiling entry function/ { split($0, part, "\047"); kernel = part[2] }
             /spill stores/ { spills = $5 " bytes spilled" }

@@ -9,8 +9,8 @@
 // Launch of embed: grid x = ceil(width / 8 block), grid y = min(tokens, 65535), blocks of 32 to 256 threads, a thread takes 8 elements.
 // Floor: 4 bytes an element of bf16; meant to run at 0.85 of the bandwidth.
 // Launch of embed_backward: grid x = tokens, blocks of 256. The block of an id's first token, which it finds by reading the ids before,
-// adds all rows of that id, found 256 tokens at a time; the others end. Floor: 10 bytes an element of bf16 in rows that occur once; meant to
-// run at 0.5 of the bandwidth, since a frequent id's rows are added one after another.
+// adds all rows of that id, found 256 tokens at a time; the others end. Floor: 10 bytes an element of bf16 in rows that occur once; meant
+// to run at 0.5 of the bandwidth, since a frequent id's rows are added one after another.
 // References: ScalarKernels.embed, ScalarKernels.embedBackward.
 #include "inlay.cuh"
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Compiles kernels/*.cu and probe.cu for the CPU into one shared library: build.sh OUTPUT_FOLDER
 #
-# Skips with one line on standard error, and exit 0, when there is no C++ compiler; an error in a kernel fails. Compiles only what is older than
-# its sources. CXX chooses the compiler.
+# Skips with one line on standard error, and exit 0, when there is no C++ compiler; an error in a kernel fails. Compiles only what is older
+# than its sources. CXX chooses the compiler.
 set -u
 out=${1:?build.sh needs the output folder}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,11 +14,12 @@ if [ -z "$cxx" ]; then
 fi
 mkdir -p "$out"
 # Kernels read and write memory by several types, as CUDA lets them.
-flags="-O2 -std=c++17 -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -pthread -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi -Werror"
+flags="-O2 -std=c++17 -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -pthread"
+flags="$flags -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-psabi"
 changed=
-for source in "$here/host.cpp" "$here/probe.cu" "$kernels"/*.cu; do
+for source in "$here"/*.cpp "$here"/*.cu "$kernels"/*.cu; do
     object=$out/$(basename "$source" | sed 's/\.[^.]*$//').o
-    if [ -f "$object" ] && [ -z "$(find "$source" "$here/host.h" "$here/build.sh" "$kernels/inlay.cuh" -newer "$object")" ]; then
+    if [ -f "$object" ] && [ -z "$(find "$source" "$here"/*.h "$here/build.sh" "$kernels/inlay.cuh" -newer "$object")" ]; then
         continue
     fi
     changed=yes
@@ -34,7 +35,7 @@ library=$out/libinlay-cuda-host.so
 # An object without a source is of a kernel that is no more.
 for object in "$out"/*.o; do
     name=$(basename "$object" .o)
-    [ -f "$kernels/$name.cu" ] || [ "$name" = host ] || [ "$name" = probe ] || { rm -f "$object"; changed=yes; }
+    [ -f "$kernels/$name.cu" ] || [ -f "$here/$name.cu" ] || [ -f "$here/$name.cpp" ] || { rm -f "$object"; changed=yes; }
 done
 if [ -n "$changed" ] || [ ! -f "$library" ]; then
     "$cxx" -shared -pthread -Wl,-z,defs -o "$library.new" "$out"/*.o -lm || exit 1

@@ -1,9 +1,10 @@
 // CUDA on the CPU, as far as kernels/*.cu need it, to test them without a GPU: included before each of them (build.sh).
 //
-// Blocks run on CPU threads (INLAY_THREADS), the threads of a block as fibers that switch at barriers and warp-collective operations, so that
-// these are really collective: what not all threads reach is an error with its line, where a GPU would hang or compute something. Shared memory
-// begins as NaN in every block. Copies by cp_async land when they are waited for. What a GPU forbids and a CPU would do anyway is refused:
-// 16-byte accesses off their alignment, lanes outside a mask, dynamic shared memory beyond what was asked for, arguments of another size.
+// Blocks run on CPU threads (INLAY_THREADS), the threads of a block as fibers that switch at barriers and warp-collective operations, so
+// that these are really collective: what not all threads reach is an error with its line, where a GPU would hang or compute something.
+// Shared memory begins as NaN in every block. Copies by cp_async land when they are waited for. What a GPU forbids and a CPU would do
+// anyway is refused: 16-byte accesses off their alignment, lanes outside a mask, dynamic shared memory beyond what was asked for, arguments
+// of another size.
 #pragma once
 
 #include <cmath>
@@ -21,7 +22,7 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __constant__ static const
 // One block at a time runs on a CPU thread, so what is shared within a block is local to the CPU thread.
-#define __shared__ static thread_local
+#define __shared__ static __thread
 
 struct uint2 { unsigned x, y; } __align__(8);
 struct uint4 { unsigned x, y, z, w; } __align__(16);
@@ -57,8 +58,7 @@ struct Place {
     int lane;
 };
 
-struct Fiber;
-extern thread_local const Place* place;
+extern __thread const Place* place;
 
 unsigned char* dynamic_shared();
 void barrier(const char* file, int line);

@@ -26,6 +26,7 @@ final class HostLauncher implements CudaLauncher {
 
     private final MethodHandle launch;
     private final Map<Long, Arena> allocated = new ConcurrentHashMap<>();
+    private volatile boolean closed;
 
     private HostLauncher(SymbolLookup symbols) {
         launch = Linker.nativeLinker().downcallHandle(symbols.find("inlay_cuda_launch").orElseThrow(),
@@ -91,7 +92,12 @@ final class HostLauncher implements CudaLauncher {
 
     @Override
     public void free(long address) {
-        allocated.remove(address).close();
+        Arena arena = allocated.remove(address);
+        if (arena != null) {
+            arena.close();
+        } else if (!closed) {
+            throw new IllegalArgumentException(address + " is not allocated");
+        }
     }
 
     @Override
@@ -106,6 +112,7 @@ final class HostLauncher implements CudaLauncher {
 
     @Override
     public void close() {
+        closed = true;
         allocated.values().forEach(Arena::close);
         allocated.clear();
     }

@@ -15,6 +15,12 @@ public final class CudaLaunch {
     /** CUDA's bound on the second and third dimension of a grid. */
     static final int MOST_ROWS = 65535;
 
+    /** Threads of a block at most, and elements that a thread takes at a time, in what goes over rows (kernels/inlay.cuh, read8). */
+    static final int THREADS = 256;
+    static final int PIECE = 8;
+
+    private static final int WARP = 32;
+
     private final String kernel;
     private final int[] geometry = {1, 1, 1, 1, 1, 1};
     private int sharedBytes;
@@ -37,6 +43,17 @@ public final class CudaLaunch {
             name.append(tensor.dtype() == DType.BF16 ? "_bf16" : "_f32");
         }
         return new CudaLaunch(name.toString());
+    }
+
+    /** A launch over a matrix, a piece of a row for each thread; rows that no grid has are for the kernel to loop over. */
+    static CudaLaunch overRows(String kernel, long rows, long columns, Tensor... typed) {
+        int threads = threads(columns);
+        return of(kernel, typed).grid(Math.ceilDiv(columns, threads * PIECE), Math.min(rows, MOST_ROWS), 1).block(threads);
+    }
+
+    /** Whole warps, as many as a row has use for. */
+    static int threads(long columns) {
+        return (int) Math.min(THREADS, Math.ceilDiv(columns, PIECE * WARP) * WARP);
     }
 
     CudaLaunch grid(long x, long y, long z) {

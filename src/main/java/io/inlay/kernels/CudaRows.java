@@ -5,12 +5,8 @@ import io.inlay.tensor.Tensor;
 /** Launches of what goes row by row: kernels/embed.cu, norm.cu, rope.cu, swiglu.cu, loss.cu, assemble.cu. */
 final class CudaRows {
 
-    private static final int THREADS = 256;
-    private static final int WARP = 32;
-
-    /** Elements that a thread takes at a time. */
-    private static final int PIECE = 8;
-
+    private static final int THREADS = CudaLaunch.THREADS;
+    private static final int PIECE = CudaLaunch.PIECE;
     private static final int ROPE_THREADS = 128;
 
     /** Rows whose weight gradients rms_norm_weight adds up in one block. */
@@ -28,7 +24,7 @@ final class CudaRows {
     }
 
     void embed(Tensor table, Tensor ids, Tensor out) {
-        overRows("embed", out.size(0), out.size(1), out).matrix(table).integer(table.dim(0)).tensor(ids).matrix(out)
+        CudaLaunch.overRows("embed", out.size(0), out.size(1), out).matrix(table).integer(table.dim(0)).tensor(ids).matrix(out)
                 .number(out.size(0)).number(out.size(1)).on(launcher);
     }
 
@@ -38,19 +34,19 @@ final class CudaRows {
     }
 
     void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Tensor rstd) {
-        CudaLaunch.of("rms_norm", x).grid(x.size(0)).block(threads(x.size(1))).matrix(x).address(0).number(0).address(0).number(0)
+        CudaLaunch.of("rms_norm", x).grid(x.size(0)).block(CudaLaunch.threads(x.size(1))).matrix(x).address(0).number(0).address(0).number(0)
                 .tensor(weight).real(eps).matrix(out).tensor(rstd).number(x.size(1)).on(launcher);
     }
 
     void addRmsNorm(Tensor x, Tensor y, Tensor sum, Tensor weight, float eps, Tensor out, Tensor rstd) {
-        CudaLaunch.of("rms_norm", x).grid(x.size(0)).block(threads(x.size(1))).matrix(x).matrix(y).matrix(sum)
+        CudaLaunch.of("rms_norm", x).grid(x.size(0)).block(CudaLaunch.threads(x.size(1))).matrix(x).matrix(y).matrix(sum)
                 .tensor(weight).real(eps).matrix(out).tensor(rstd).number(x.size(1)).on(launcher);
     }
 
     void rmsNormBackward(Tensor gradOut, Tensor x, Tensor weight, Tensor rstd, Tensor gradX, Tensor gradWeight) {
         long rows = x.size(0);
         long width = x.size(1);
-        CudaLaunch.of("rms_norm_backward", x).grid(rows).block(threads(width)).matrix(gradOut).matrix(x).tensor(weight).tensor(rstd)
+        CudaLaunch.of("rms_norm_backward", x).grid(rows).block(CudaLaunch.threads(width)).matrix(gradOut).matrix(x).tensor(weight).tensor(rstd)
                 .matrix(gradX).number(width).on(launcher);
         if (gradWeight == null || rows == 0) {
             return;
@@ -59,7 +55,7 @@ final class CudaRows {
         long group = Math.max(GROUP, Math.ceilDiv(rows, CudaLaunch.MOST_ROWS));
         int groups = Math.toIntExact(Math.ceilDiv(rows, group));
         try (DeviceBuffer partial = launcher.buffer(4 * groups * width)) {
-            int threads = threads(width);
+            int threads = CudaLaunch.threads(width);
             CudaLaunch.of("rms_norm_weight", x).grid(Math.ceilDiv(width, threads * PIECE), groups, 1).block(threads)
                     .matrix(gradOut).matrix(x).tensor(rstd).address(partial.address()).number(rows).number(group).number(width).on(launcher);
             CudaLaunch.of("add_partials").grid(Math.ceilDiv(width, THREADS)).block(THREADS).address(partial.address()).integer(groups)
@@ -76,12 +72,12 @@ final class CudaRows {
     }
 
     void swiGlu(Tensor gate, Tensor up, Tensor out) {
-        overRows("swiglu", gate.size(0), gate.size(1), gate).matrix(gate).matrix(up).matrix(out).number(gate.size(0)).number(gate.size(1))
+        CudaLaunch.overRows("swiglu", gate.size(0), gate.size(1), gate).matrix(gate).matrix(up).matrix(out).number(gate.size(0)).number(gate.size(1))
                 .on(launcher);
     }
 
     void swiGluBackward(Tensor gradOut, Tensor gate, Tensor up, Tensor gradGate, Tensor gradUp) {
-        overRows("swiglu_backward", gate.size(0), gate.size(1), gate).matrix(gradOut).matrix(gate).matrix(up).matrix(gradGate)
+        CudaLaunch.overRows("swiglu_backward", gate.size(0), gate.size(1), gate).matrix(gradOut).matrix(gate).matrix(up).matrix(gradGate)
                 .matrix(gradUp).number(gate.size(0)).number(gate.size(1)).on(launcher);
     }
 
@@ -104,19 +100,7 @@ final class CudaRows {
     }
 
     void assemble(Tensor w, TileTable tiles, Tensor out) {
-        overRows("assemble", w.size(0), w.size(1), w).matrix(w).address(tables.address(tiles)).integer(tiles.edge()).matrix(out)
+        CudaLaunch.overRows("assemble", w.size(0), w.size(1), w).matrix(w).address(tables.address(tiles)).integer(tiles.edge()).matrix(out)
                 .number(w.size(0)).number(w.size(1)).on(launcher);
-    }
-
-    /** A piece of a row for each thread. */
-    private static CudaLaunch overRows(String kernel, long rows, long columns, Tensor typed) {
-        int threads = threads(columns);
-        return CudaLaunch.of(kernel, typed).grid(Math.ceilDiv(columns, threads * PIECE), Math.min(rows, CudaLaunch.MOST_ROWS), 1)
-                .block(threads);
-    }
-
-    /** Whole warps, as many as a row has use for. */
-    private static int threads(long columns) {
-        return (int) Math.min(THREADS, Math.ceilDiv(columns, PIECE * WARP) * WARP);
     }
 }

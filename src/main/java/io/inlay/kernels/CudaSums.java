@@ -9,10 +9,8 @@ import java.util.List;
 /** Launches of what goes over all elements alike: kernels/add.cu, sums.cu, adamw.cu, scores.cu. */
 final class CudaSums {
 
-    private static final int THREADS = 256;
-
-    /** Elements that a thread takes at a time. */
-    private static final int PIECE = 8;
+    private static final int THREADS = CudaLaunch.THREADS;
+    private static final int PIECE = CudaLaunch.PIECE;
 
     /** Elements for which sums.cu has one block more, up to the most blocks. */
     private static final int SQUARED = 32 * THREADS;
@@ -26,8 +24,7 @@ final class CudaSums {
 
     void add(Tensor x, Tensor y) {
         for (Plane plane : Plane.of(x, y)) {
-            CudaLaunch.of("add", x, y).grid(Math.ceilDiv(plane.columns(), THREADS * PIECE), Math.min(plane.rows(), CudaLaunch.MOST_ROWS), 1)
-                    .block(THREADS)
+            CudaLaunch.overRows("add", plane.rows(), plane.columns(), x, y)
                     .address(from(x, plane, 0)).number(plane.strides()[0])
                     .address(from(y, plane, 1)).number(plane.strides()[1])
                     .number(plane.rows()).number(plane.columns()).on(launcher);
