@@ -1,13 +1,14 @@
-// gradient[b] = sum_n dy[n, rows of block b]^T x[n, columns of block b]: the weight gradients of all selected blocks of a linear, in one launch.
+// gradient[b] = sum_n dy[n, rows of block b]^T x[n, columns of block b]: the weight gradients of all selected blocks of a linear, in one
+// launch.
 //
 //   dy        T [N, O], x T [N, K], rows `..._stride` elements apart, dense in themselves; T bf16 or fp32
-//   rows      int [B]: block b takes columns rows[b] edge to rows[b] edge + edge - 1 of dy; `columns` the same of x, which may be the gathered
-//             column slices of an activation, one for each distinct column of blocks
+//   rows      int [B]: block b takes columns rows[b] edge to rows[b] edge + edge - 1 of dy; `columns` the same of x, which may be the
+//             gathered column slices of an activation, one for each distinct column of blocks
 //   gradient  fp32 or bf16 [B, edge, edge], contiguous
 //
 // The sum over n is one chain in ascending order, whatever the size of the tiles that a launch cuts a block into.
-// Launch: grid (ceil(edge / TILE)^2, B). block_gradient_64 in blocks of 128 threads, _128 of 256 with TILE accordingly, for bf16 (the larger where
-// there are blocks enough to fill the device with them); block_gradient_f32 in blocks of 256 threads, TILE 16.
+// Launch: grid (ceil(edge / TILE)^2, B). block_gradient_64 in blocks of 128 threads, _128 of 256 with TILE accordingly, for bf16 (the
+// larger where there are blocks enough to fill the device with them); block_gradient_f32 in blocks of 256 threads, TILE 16.
 // Shared memory: STAGES chunks of CHUNK rows of both operands, see CudaBlockGradients.
 // Floor: 2 B edge^2 N operations; meant to run at 0.4 of the GEMM rate, a few percent of the step's products in all.
 // Reference: Kernels.blockGradients.
@@ -131,15 +132,15 @@ extern "C" __global__ void __launch_bounds__(128)
 INLAY_KERNEL(block_gradient_64);
 
 extern "C" __global__ void __launch_bounds__(256)
-    block_gradient_128(const bf16* dy, long long dy_stride, const bf16* x, long long x_stride, const int* rows, const int* columns, int edge,
-                       long long tokens, void* gradient, int gradient_f32) {
+    block_gradient_128(const bf16* dy, long long dy_stride, const bf16* x, long long x_stride, const int* rows, const int* columns,
+                       int edge, long long tokens, void* gradient, int gradient_f32) {
     gradients<128>(dy, dy_stride, x, x_stride, rows, columns, edge, tokens, gradient, gradient_f32);
 }
 INLAY_KERNEL(block_gradient_128);
 
 extern "C" __global__ void __launch_bounds__(256)
-    block_gradient_f32(const float* dy, long long dy_stride, const float* x, long long x_stride, const int* rows, const int* columns, int edge,
-                       long long tokens, float* gradient) {
+    block_gradient_f32(const float* dy, long long dy_stride, const float* x, long long x_stride, const int* rows, const int* columns,
+                       int edge, long long tokens, float* gradient) {
     __shared__ float left[16][17], right[16][17];
     const int i = threadIdx.x / 16, j = threadIdx.x % 16, across = (edge + 15) / 16;
     const int i0 = blockIdx.x / across * 16, j0 = blockIdx.x % across * 16, b = blockIdx.y;

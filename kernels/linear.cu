@@ -1,30 +1,24 @@
-// y[m, o] = sum_k x[m, k] w[o, k] for few rows m, each weight read from memory once; tile tables may stand in for squares of w.
+// y[m, o] = sum_k x[m, k] w[o, k] for few rows m of bf16, each weight read from memory once; tile tables may stand in for squares of w.
 //
-//   x        T [M, K], w T [O, K], y T or fp32 [M, O]; rows `..._stride` elements apart, dense in themselves; T bf16 or fp32
+//   x        bf16 [M, K], w bf16 [O, K], y bf16 or fp32 [M, O]; rows `..._stride` elements apart, dense in themselves
 //   table    null, or [O / edge, K / edge] addresses of contiguous [edge, edge] squares, 0 for w's own
 //   mixed    `tables`, an address of such a table (or 0) for each row of x, and `edges`; rows that share a source share its one read
 //   partial  fp32 [SLICES, M, O], `counters` [gridDim.x] of zeros, which are left as zeros (where rows are shared, below)
 //
-// Order of summation (bf16): K is cut into groups of GROUP, slice s of SLICES takes groups s, s + SLICES, ... in ascending order through
-// one chain of tensor core products, and the slices are added in their order. For fp32 a lane takes packs lane, lane + 32, ... and the lanes are
-// added as warp_sum does. Both depend on K alone: a row has the same bits for every M, grid and table, and whichever entry computes it.
+// Order of summation: K is cut into groups of GROUP, slice s of SLICES takes groups s, s + SLICES, ... in ascending order through one chain
+// of tensor core products, and the slices are added in their order. That depends on K alone: a row has the same bits for every M, grid and
+// table, and whichever entry computes it.
 //
 // Launch, in blocks of 128 threads, `_8x16` for 8 rows of x and 16 of w:
 //   linear_bf16_8x{16,32}         grid x = O / 16 or / 32: a warp takes one slice and reads its own operands, without barriers
 //   linear_bf16_{32,64}x{64,128}  grid (O / 64 or / 128, SLICES): a warp takes a quarter of the rows of w, all share x
 //   linear_mixed_bf16_...         the same with a table for each row; edges must be multiples of 64, with shared x of the block's rows
-//   linear_any_bf16               grid (O / 16, M / 8): any alignment, any edge
-//   linear_f32                    grid (O / 4, M / 8): a warp takes one row of w
-// All but linear_any want 16-byte aligned rows of x and w and squares, K a multiple of 8 and edges multiples of 64.
+// All want 16-byte aligned rows of x and w and squares, K a multiple of 8 and edges multiples of 64; linear_any.cu takes the others.
 // Shared memory: see Shape::BYTES, which CudaLinears has too.
 // Floor: O K elements and as many of each square that replaces them; meant to run at 0.80 of the bandwidth of an H100 or more for O K of
 // Llama-3-8B's linears at 1 and at 64 rows. Reference: ScalarKernels.linear, Kernels.linearMixed.
 #include "inlay.cuh"
-
-#define GROUP 128
-#define SLICES 4
-#define STEP 64  // of k, in one stage of the pipeline
-#define WARPS 4
+#include "linears.cuh"
 
 // MT x 16 rows of w for each warp, NT x 8 rows of x; SHARED: the warps share x and one slice, else each has a slice.
 template <int MT, int NT, bool SHARED>
@@ -36,53 +30,6 @@ struct Shape {
     static const int STAGE_PACKS = SHARED ? WARPS * W_PACKS + X_PACKS : WARPS * (W_PACKS + X_PACKS);
     static const int BYTES = STAGES * STAGE_PACKS * 16 + WARPS * STAGES * 8;  // and the masks
 };
-
-struct Linear {
-    const bf16* x;
-    const bf16* w;
-    void* y;
-    long long x_stride, w_stride, y_stride;
-    int m, o, k, y_f32;
-};
-
-__device__ __forceinline__ void put(const Linear& a, int row, int o, float value) {
-    if (a.y_f32) {
-        static_cast<float*>(a.y)[row * a.y_stride + o] = value;
-    } else {
-        set(static_cast<bf16*>(a.y) + row * a.y_stride + o, value);
-    }
-}
-
-// The k at which a stage of a slice begins.
-__device__ __forceinline__ int begin_of(int stage, int slice) {
-    return (stage / (GROUP / STEP) * SLICES + slice) * GROUP + stage % (GROUP / STEP) * STEP;
-}
-
-__device__ __forceinline__ int stages_of(int k, int slice) {
-    return ((k + GROUP - 1) / GROUP - slice + SLICES - 1) / SLICES * (GROUP / STEP);
-}
-
-// Where [rows from `row`, k from `k`] of the weight begins, and how far its rows are apart.
-struct Source {
-    const bf16* at;
-    long long stride;
-};
-
-__device__ __forceinline__ unsigned long long entry(const unsigned long long* table, int edge, int columns, int row, int k) {
-    return table == nullptr || k >= columns ? 0 : table[static_cast<long long>(row / edge) * (columns / edge) + k / edge];
-}
-
-__device__ __forceinline__ Source source(const Linear& a, unsigned long long tile, int edge, int row, int k) {
-    Source from;
-    if (tile != 0) {
-        from.at = reinterpret_cast<const bf16*>(tile) + static_cast<long long>(row % edge) * edge + k % edge;
-        from.stride = edge;
-    } else {
-        from.at = a.w + row * a.w_stride + k;
-        from.stride = a.w_stride;
-    }
-    return from;
-}
 
 // ---- what comes next: one item is a stage of k and those rows of x that share a source ----
 
@@ -175,52 +122,6 @@ struct TableForEachRow {
     }
 };
 
-// ---- the products ----
-
-// d[MT][NT] += w x^T over STEP of k. A lane has elements 8t to 8t + 7 of 32 where the tensor core's fragment means 2t, 2t + 1, 2t + 8, 2t + 9
-// of two times 16: the same exchange of k in both operands.
-template <int MT, int NT, bool MIXED>
-__device__ __forceinline__ void multiply(float d[MT][NT][4], const uint4* w, const uint4* x, const unsigned mask[2]) {
-    const int lane = threadIdx.x % INLAY_WARP;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        uint4 upper[MT], lower[MT];
-#pragma unroll
-        for (int i = 0; i < MT; i++) {
-            upper[i] = w[(i * 4 + half) * INLAY_WARP + lane];
-            lower[i] = w[(i * 4 + 2 + half) * INLAY_WARP + lane];
-        }
-#pragma unroll
-        for (int n = 0; n < NT; n++) {
-            const unsigned rows = MIXED ? mask[n / 4] >> (n % 4 * 8) & 0xff : 0xff;
-            if (MIXED && rows == 0) {
-                continue;
-            }
-            const uint4 b = x[(n * 2 + half) * INLAY_WARP + lane];
-            const unsigned b0[2] = {b.x, b.y}, b1[2] = {b.z, b.w};
-#pragma unroll
-            for (int i = 0; i < MT; i++) {
-                const unsigned a0[4] = {upper[i].x, lower[i].x, upper[i].y, lower[i].y};
-                const unsigned a1[4] = {upper[i].z, lower[i].z, upper[i].w, lower[i].w};
-                if (MIXED && rows != 0xff) {
-                    // Rows of x that have another source keep their sums, whatever is not finite here.
-                    float all[4] = {d[i][n][0], d[i][n][1], d[i][n][2], d[i][n][3]};
-                    mma_bf16_16x8x16(all, a0, b0);
-                    mma_bf16_16x8x16(all, a1, b1);
-                    const unsigned mine = rows >> (lane % 4 * 2);
-#pragma unroll
-                    for (int j = 0; j < 4; j++) {
-                        d[i][n][j] = mine >> (j & 1) & 1 ? all[j] : d[i][n][j];
-                    }
-                } else {
-                    mma_bf16_16x8x16(d[i][n], a0, b0);
-                    mma_bf16_16x8x16(d[i][n], a1, b1);
-                }
-            }
-        }
-    }
-}
-
 // Begins the copies of one item: each lane fetches the packs that it will multiply, of x where shared a quarter of them.
 template <int MT, int NT, bool SHARED>
 __device__ __forceinline__ void fetch(const Linear& a, const Source& from, int row, int k, uint4* w, uint4* x) {
@@ -238,17 +139,6 @@ __device__ __forceinline__ void fetch(const Linear& a, const Source& from, int r
         const int m = (first + i) / 2 * 8 + g, at = k + (first + i) % 2 * 32 + t * 8;
         const bool valid = m < a.m && at < a.k;
         cp_async16(x + (first + i) * INLAY_WARP + lane, valid ? a.x + m * a.x_stride + at : a.x, valid);
-    }
-}
-
-template <int MT, int NT>
-__device__ __forceinline__ void zero(float d[MT][NT][4]) {
-#pragma unroll
-    for (int i = 0; i < MT; i++) {
-#pragma unroll
-        for (int n = 0; n < NT; n++) {
-            d[i][n][0] = d[i][n][1] = d[i][n][2] = d[i][n][3] = 0;
-        }
     }
 }
 
@@ -299,31 +189,6 @@ __device__ __forceinline__ void pipeline(const Linear& a, Items& items, int row,
 }
 
 // ---- sums of slices ----
-
-// A warp's slice is in its registers: adds the slices of the block.
-template <int MT>
-__device__ __forceinline__ void finish_in_block(const Linear& a, int row, int first_m, float d[MT][1][4], float* sums) {
-    const int warp = threadIdx.x / INLAY_WARP, lane = threadIdx.x % INLAY_WARP, g = lane / 4, t = lane % 4;
-    const int rows = 16 * MT;
-#pragma unroll
-    for (int i = 0; i < MT; i++) {
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            sums[(warp * 8 + 2 * t + (j & 1)) * rows + i * 16 + j / 2 * 8 + g] = d[i][0][j];
-        }
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < 8 * rows; i += blockDim.x) {
-        const int m = first_m + i / rows, o = row + i % rows;
-        if (m < a.m && o < a.o) {
-            float sum = sums[i];
-            for (int slice = 1; slice < SLICES; slice++) {
-                sum += sums[slice * 8 * rows + i];
-            }
-            put(a, m, o, sum);
-        }
-    }
-}
 
 // A block's slice goes to `partial`; the block that comes last adds all of them, in their order.
 template <int MT, int NT>
@@ -417,100 +282,3 @@ LINEAR(32x64, 1, 4, true);
 LINEAR(64x64, 1, 8, true);
 LINEAR(32x128, 2, 4, true);
 LINEAR(64x128, 2, 8, true);
-
-// ---- any alignment and edge ----
-
-__device__ __forceinline__ bf16 weight(const Linear& a, const unsigned long long* table, int edge, int row, int k) {
-    return row >= a.o || k >= a.k ? 0 : *source(a, entry(table, edge, a.k, row, k), edge, row, k).at;
-}
-
-extern "C" __global__ void __launch_bounds__(128)
-    linear_any_bf16(const bf16* x, long long x_stride, const bf16* w, long long w_stride, const unsigned long long* table, int edge, void* y,
-                    long long y_stride, int m, int o, int k, int y_f32) {
-    const Linear a = {x, w, y, x_stride, w_stride, y_stride, m, o, k, y_f32};
-    __shared__ Pack<bf16> packs[WARPS][6 * INLAY_WARP];
-    __shared__ float sums[SLICES * 8 * 16];
-    const int warp = threadIdx.x / INLAY_WARP, lane = threadIdx.x % INLAY_WARP, g = lane / 4, t = lane % 4;
-    const int row = blockIdx.x * 16, first_m = blockIdx.y * 8;
-    const unsigned none[2] = {0, 0};
-    float d[1][1][4];
-    zero<1, 1>(d);
-    for (int stage = 0; stage < stages_of(k, warp); stage++) {
-        const int begin = begin_of(stage, warp);
-#pragma unroll
-        for (int i = 0; i < 6; i++) {
-            const int from = begin + i % 2 * 32 + t * 8;
-            Pack<bf16> pack;
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                if (i < 4) {
-                    pack.at[j] = weight(a, table, edge, row + i / 2 * 8 + g, from + j);
-                } else {
-                    pack.at[j] = first_m + g < m && from + j < k ? x[(first_m + g) * x_stride + from + j] : 0;
-                }
-            }
-            packs[warp][i * INLAY_WARP + lane] = pack;
-        }
-        __syncwarp();
-        multiply<1, 1, false>(d, reinterpret_cast<const uint4*>(packs[warp]), reinterpret_cast<const uint4*>(packs[warp] + 4 * INLAY_WARP), none);
-        __syncwarp();
-    }
-    finish_in_block<1>(a, row, first_m, d, sums);
-}
-INLAY_KERNEL(linear_any_bf16);
-
-// ---- fp32 ----
-
-__device__ __forceinline__ float weight(const float* w, long long w_stride, const unsigned long long* table, int edge, int columns, int row, int k) {
-    const unsigned long long tile = entry(table, edge, columns, row, k);
-    return tile != 0 ? reinterpret_cast<const float*>(tile)[static_cast<long long>(row % edge) * edge + k % edge] : w[row * w_stride + k];
-}
-
-extern "C" __global__ void __launch_bounds__(128)
-    linear_f32(const float* x, long long x_stride, const float* w, long long w_stride, const unsigned long long* table, int edge, float* y,
-               long long y_stride, int m, int o, int k) {
-    const int row = blockIdx.x * WARPS + threadIdx.x / INLAY_WARP, lane = threadIdx.x % INLAY_WARP, first = blockIdx.y * 8;
-    if (row >= o) {
-        return;
-    }
-    const bool packed = table == nullptr && aligned_rows(x, x_stride) && aligned_rows(w, w_stride);
-    float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    for (int at = lane * 4; at < k; at += INLAY_WARP * 4) {
-        const int count = min(4, k - at);
-        const bool whole = packed && count == 4;
-        Pack<float> weights = {{0, 0, 0, 0}};
-        if (whole) {
-            weights = load_pack(w + row * w_stride + at);
-        } else {
-            for (int j = 0; j < count; j++) {
-                weights.at[j] = weight(w, w_stride, table, edge, k, row, at + j);
-            }
-        }
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            if (first + i < m) {
-                const float* from = x + (first + i) * x_stride + at;
-                Pack<float> values = {{0, 0, 0, 0}};
-                if (whole) {
-                    values = load_pack(from);
-                } else {
-                    for (int j = 0; j < count; j++) {
-                        values.at[j] = from[j];
-                    }
-                }
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    sum[i] = fmaf(weights.at[j], values.at[j], sum[i]);
-                }
-            }
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        const float total = warp_sum(sum[i]);
-        if (lane == 0 && first + i < m) {
-            y[(first + i) * y_stride + row] = total;
-        }
-    }
-}
-INLAY_KERNEL(linear_f32);

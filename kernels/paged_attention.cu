@@ -1,16 +1,16 @@
 // out[r, h] = softmax(scale q[r, h] k^T) v for one position of each of R sequences, over the keys and values that each has cached.
 //
 //   q, out    T [R, Q, D], any strides of the first two dimensions; T bf16 or fp32, D up to 256
-//   pages     addresses [R, `most`]: page p of a sequence holds positions 16 p to 16 p + 15 as T [G, 16, D], keys at one offset in bytes from
-//             its address and values at another; `lengths` int [R]. Or, in decode_attention, keys and values T [G, S, D] of one sequence.
-//   partial   fp32, for each row [Q, its splits, D + 2]: the mix of values, the largest score and the sum of exponentials; `firsts` [R] says how
-//             many splits the rows before have
+//   pages     addresses [R, `most`]: page p of a sequence holds positions 16 p to 16 p + 15 as T [G, 16, D], keys at one offset in bytes
+//             from its address and values at another; `lengths` int [R]. In decode_attention, keys and values T [G, S, D] of one sequence.
+//   partial   fp32, for each row [Q, its splits, D + 2]: the mix of values, the largest score and the sum of exponentials; `firsts` [R]
+//             says how many splits the rows before have
 // Query head h reads key/value head h / (Q / G).
 //
 // Positions are cut into splits of SPLIT, each summed in an order of its own and then all in theirs, so that a row's bits depend on its own
 // cache alone, however many rows and longer caches are beside it.
-// Launch: paged_attention, decode_attention in blocks of 128 threads, grid (splits of the longest, G ceil(Q / G / HEADS), R): the heads of a
-// group share what is read. Entries `_64`, `_128`, `_256` for D up to that. Then attention_splits in blocks of 128, grid (Q, R).
+// Launch: paged_attention, decode_attention in blocks of 128 threads, grid (splits of the longest, G ceil(Q / G / HEADS), R): the heads
+// of a group share what is read. Entries `_64`, `_128`, `_256` for D up to that. Then attention_splits in blocks of 128, grid (Q, R).
 // Floor: 2 G length D elements a row; meant to run at 0.75 of an H100's bandwidth from 4 MB of cache on.
 // Reference: ScalarKernels.decodeAttention, Kernels.pagedAttention.
 #include "inlay.cuh"

@@ -101,9 +101,9 @@ public interface Kernels {
     // ---- gradients of selected blocks ----
 
     /**
-     * {@code gradients[b] = sum_n gradOut[n, rows of block b]^T x[n, columns of block b]}, set, not added to: gradOut [N, O], x [N, K] of its
-     * type, gradients [blocks, edge, edge] of x's type or fp32, contiguous. A block's row and column count squares of {@code edge}; x may be
-     * the column slices that blocks need, beside each other, and the columns then count those.
+     * {@code gradients[b] = sum_n gradOut[n, rows of block b]^T x[n, columns of block b]}, set, not added to: gradOut [N, O], x [N, K] of
+     * its type, gradients [blocks, edge, edge] of x's type or fp32, contiguous. A block's row and column count squares of {@code edge}; x
+     * may be the column slices that blocks need, beside each other, and the columns then count those.
      */
     default void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
         Operands.blockGradients(gradOut, x, blocks, edge, gradients);
@@ -227,8 +227,8 @@ public interface Kernels {
     // ---- drawing ----
 
     /**
-     * {@code ids[r]} = the lowest v whose {@code logits[r, v]} is the largest; where a logit is NaN or positive infinity, or all are negative
-     * infinity, -1 - v for the first such v. logits [R, V], ids int32 [R].
+     * {@code ids[r]} = the lowest v whose {@code logits[r, v]} is the largest; where a logit is NaN or positive infinity, or all are
+     * negative infinity, -1 - v for the first such v. logits [R, V], ids int32 [R].
      */
     default void argmax(Tensor logits, Tensor ids) {
         Operands.argmax(logits, ids);
