@@ -7,8 +7,13 @@ import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import org.assertj.core.data.Offset;
+import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
@@ -63,7 +68,7 @@ class CudaKernelsTest {
             List<float[]> results = new ArrayList<>();
             for (Kernels each : List.of(reference, kernels)) {
                 float[] values = new float[9000];
-                java.util.Arrays.fill(values, Float.NEGATIVE_INFINITY);
+                Arrays.fill(values, Float.NEGATIVE_INFINITY);
                 values[8500] = 1;
                 values[8700] = 2;
                 Tensor logits = scope.of(Device.CPU, values, 1, 9000);
@@ -127,9 +132,57 @@ class CudaKernelsTest {
         assertThat(Scope.floats(torch, x)).containsExactly(1, 2, Float.NaN, Float.NaN, Float.NaN, Float.NaN);
         Tensor losses = scope.of(Device.CPU, new float[3], 3);
         rows.crossEntropy(scope.of(Device.CPU, new float[6], 3, 2), ids, 1, false, losses);
-        assertThat(Scope.floats(torch, losses)[0]).isCloseTo((float) Math.log(2), org.assertj.core.data.Offset.offset(1e-6f));
+        assertThat(Scope.floats(torch, losses)[0]).isCloseTo((float) Math.log(2), Offset.offset(1e-6f));
         assertThat(Scope.floats(torch, losses)[1]).isNaN();
         assertThat(Scope.floats(torch, losses)[2]).isNaN();
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "FP32"})
+    void new_positions_are_kept_in_their_pages_and_no_other_changes(DType type) {
+        CudaRows rows = new CudaRows(host, new CudaTables(host));
+        for (int dim : new int[] {5, 8, 64}) {
+            try (Samples s = new Samples(torch, dim, 0)) {
+                int groups = 3;
+                int pages = 3;
+                long bytes = 2L * groups * KvPages.PAGE * dim * type.bytes();
+                MemorySegment memory = s.arena().allocate(bytes * pages, 64);
+                MemorySegment addresses = s.arena().allocate(ValueLayout.JAVA_LONG, pages);
+                for (int p = 0; p < pages; p++) {
+                    addresses.setAtIndex(ValueLayout.JAVA_LONG, p, memory.address() + bytes * (pages - 1 - p));
+                }
+                KvPages cache = new KvPages(addresses, 40, 0, bytes / 2, groups, dim, type);
+                Tensor keys = scope.copyTo(s.normal(type, 1, 20, groups, dim), type, Device.CPU);
+                Tensor values = scope.copyTo(s.normal(type, 1, 20, groups, dim), type, Device.CPU);
+                rows.keep(keys, values, cache);
+                expectKept(cache, keys, values, 20);
+                List<KvPages> caches = new ArrayList<>();
+                for (int n = 0; n < 20; n++) {
+                    caches.add(cache.first(2 * n + 1));
+                }
+                memory.fill((byte) 0);
+                rows.keep(keys, values, caches);
+                for (int n = 0; n < 20; n++) {
+                    expectKept(caches.get(n), keys.narrow(scope, 0, n, 1), values.narrow(scope, 0, n, 1), 1);
+                }
+            }
+        }
+    }
+
+    /** The last positions are the rows; the one before them is still empty. */
+    private static void expectKept(KvPages cache, Tensor keys, Tensor values, int rows) {
+        long bytes = (long) cache.dim() * cache.type().bytes();
+        for (int g = 0; g < cache.groups(); g++) {
+            for (int n = 0; n < rows; n++) {
+                long from = ((long) n * cache.groups() + g) * bytes;
+                int position = cache.length() - rows + n;
+                assertThat(cache.row(false, g, position).mismatch(keys.segment().asSlice(from, bytes))).isEqualTo(-1);
+                assertThat(cache.row(true, g, position).mismatch(values.segment().asSlice(from, bytes))).isEqualTo(-1);
+            }
+            if (cache.length() > rows) {
+                assertThat(cache.row(false, g, cache.length() - rows - 1).toArray(ValueLayout.JAVA_BYTE)).containsOnly(0);
+            }
+        }
     }
 
     @Test
@@ -154,7 +207,7 @@ class CudaKernelsTest {
             k.adamW(gradient, master, first, second, weight, new Kernels.AdamW(0.01, 0.9, 0.95, 1e-8, 0.1, 3, 0.3));
             k.accumulate(first, gradient);
             assertThat(k.sumOfSquares(gradient)).isCloseTo(reference.sumOfSquares(gradient),
-                    org.assertj.core.data.Percentage.withPercentage(1e-9));
+                    Percentage.withPercentage(1e-9));
             return List.of(master, first, second, weight);
         });
     }

@@ -86,7 +86,7 @@ public final class CudaLaunch {
 
     // ---- arguments ----
 
-    /** A pointer to the tensor's first element; null for no tensor. */
+    /** A pointer to the first element; null for no tensor. */
     CudaLaunch tensor(Tensor tensor) {
         return address(tensor == null ? 0 : tensor.address());
     }

@@ -1,13 +1,18 @@
 package io.inlay.kernels;
 
 import io.inlay.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
 
-/** Launches of what goes row by row: kernels/embed.cu, norm.cu, rope.cu, swiglu.cu, loss.cu, assemble.cu. */
+/** Launches of what goes row by row: kernels/embed.cu, norm.cu, rope.cu, swiglu.cu, loss.cu, assemble.cu, keep.cu. */
 final class CudaRows {
 
     private static final int THREADS = CudaLaunch.THREADS;
     private static final int PIECE = CudaLaunch.PIECE;
     private static final int ROPE_THREADS = 128;
+    private static final int KEEP_THREADS = 128;
 
     /** Rows whose weight gradients rms_norm_weight adds up in one block. */
     private static final int GROUP = 64;
@@ -102,5 +107,49 @@ final class CudaRows {
     void assemble(Tensor w, TileTable tiles, Tensor out) {
         CudaLaunch.overRows("assemble", w.size(0), w.size(1), w).matrix(w).address(tables.address(tiles)).integer(tiles.edge()).matrix(out)
                 .number(w.size(0)).number(w.size(1)).on(launcher);
+    }
+
+    /** Row n of keys and values [N, G, D], contiguous, becomes the last position of cache n. */
+    void keep(Tensor keys, Tensor values, List<KvPages> caches) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment places = arena.allocate(ValueLayout.JAVA_LONG, 2L * caches.size());
+            for (int n = 0; n < caches.size(); n++) {
+                place(places, n, caches.size(), caches.get(n), caches.get(n).length() - 1);
+            }
+            keep(keys, values, places);
+        }
+    }
+
+    /** Rows of keys and values [N, G, D], contiguous, become the last N positions of the cache. */
+    void keep(Tensor keys, Tensor values, KvPages cache) {
+        int rows = keys.dim(0);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment places = arena.allocate(ValueLayout.JAVA_LONG, 2L * rows);
+            for (int n = 0; n < rows; n++) {
+                place(places, n, rows, cache, cache.length() - rows + n);
+            }
+            keep(keys, values, places);
+        }
+    }
+
+    private static void place(MemorySegment places, int n, int rows, KvPages cache, int position) {
+        places.setAtIndex(ValueLayout.JAVA_LONG, n, cache.row(false, 0, position).address());
+        places.setAtIndex(ValueLayout.JAVA_LONG, rows + n, cache.row(true, 0, position).address());
+    }
+
+    /** @param places where each row's key goes, then where each row's value does */
+    private void keep(Tensor keys, Tensor values, MemorySegment places) {
+        long rows = keys.size(0);
+        int groups = keys.dim(1);
+        int dim = keys.dim(2);
+        if (rows == 0) {
+            return;
+        }
+        try (DeviceBuffer table = launcher.copyOf(places)) {
+            long pieces = (long) groups * Math.ceilDiv(dim, PIECE);
+            CudaLaunch.of("keep", keys).grid(Math.ceilDiv(pieces, KEEP_THREADS), Math.min(rows, CudaLaunch.MOST_ROWS), 1)
+                    .block(KEEP_THREADS).tensor(keys).tensor(values).address(table.address()).address(table.address() + 8 * rows)
+                    .number(rows).integer(groups).integer(dim).number((long) KvPages.PAGE * dim).on(launcher);
+        }
     }
 }

@@ -1,6 +1,5 @@
 package io.inlay.tensor;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
@@ -102,7 +101,7 @@ public final class Tensor {
 
     /**
      * The first element onward, as memory: on the CPU readable and writable up to the last element that the strides reach; on another
-     * device an address and a size only, which every access refuses. Valid as long as the tensor.
+     * device an address only. Valid as long as the tensor.
      */
     public MemorySegment segment() {
         requireOpen();
@@ -111,21 +110,11 @@ public final class Tensor {
             for (int i = 0; span > 0 && i < sizes.length; i++) {
                 span += (sizes[i] - 1) * strides[i];
             }
-            long bytes = span * dtype.bytes();
-            MemorySegment pointer = torch.dataPointer(handle);
-            data = device.isCpu() ? pointer.reinterpret(bytes) : elsewhere(pointer.address(), bytes);
+            data = torch.dataPointer(handle).reinterpret(span * dtype.bytes());
         }
         return data;
     }
 
-    /** Memory that this process cannot reach: its arena is closed, so that an access is refused instead of ending the JVM. */
-    static MemorySegment elsewhere(long address, long bytes) {
-        try (Arena arena = Arena.ofConfined()) {
-            return MemorySegment.ofAddress(address).reinterpret(bytes, arena, null);
-        }
-    }
-
-    /** Where the first element lies, in its device's memory. */
     public long address() {
         return segment().address();
     }
