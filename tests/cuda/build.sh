@@ -19,7 +19,7 @@ flags="$flags -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-psabi"
 changed=
 for source in "$here"/*.cpp "$here"/*.cu "$kernels"/*.cu; do
     object=$out/$(basename "$source" | sed 's/\.[^.]*$//').o
-    if [ -f "$object" ] && [ -z "$(find "$source" "$here"/*.h "$here/build.sh" "$kernels/inlay.cuh" -newer "$object")" ]; then
+    if [ -f "$object" ] && [ -z "$(find "$source" "$here"/*.h "$here/build.sh" "$kernels"/*.cuh -newer "$object")" ]; then
         continue
     fi
     changed=yes

@@ -10,6 +10,6 @@ final class Candidates {
 
     static Stream<CpuKernels.Candidate> all() {
         return Stream.concat(CpuKernels.candidates().stream(),
-                HostLauncher.find().stream().map(launcher -> new CpuKernels.Candidate(new HostCudaKernels(launcher))));
+                HostLauncher.find().stream().map(launcher -> new CpuKernels.Candidate(new CudaKernels(launcher))));
     }
 }

@@ -41,7 +41,7 @@ class CudaKernelsTest {
     void find() {
         Assumptions.assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
         host = HostLauncher.find().orElseThrow();
-        kernels = new HostCudaKernels(host);
+        kernels = new CudaKernels(host);
         scope = new Scope(torch);
     }
 

@@ -1,6 +1,8 @@
 package io.inlay.kernels;
 
+import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.Tensor;
+import java.util.List;
 
 /**
  * The kernels of kernels/*.cu: operands are checked here, geometry and arguments are made by one class for each kind of kernel, and a
@@ -8,16 +10,25 @@ import io.inlay.tensor.Tensor;
  *
  * <p>Ids, positions and targets that lie on a GPU are not read before the launch: where one is out of range its row becomes NaN.
  */
-public abstract class CudaKernels implements Kernels {
+public final class CudaKernels implements Kernels {
 
     private final String name;
     private final CudaRows rows;
     private final CudaSums sums;
+    private final CudaLinears linears;
+    private final CudaBlockGradients blocks;
+    private final CudaAttention attention;
+    private final CudaSampling sampling;
 
-    CudaKernels(CudaLauncher launcher) {
+    public CudaKernels(CudaLauncher launcher) {
+        CudaTables tables = new CudaTables(launcher);
         this.name = "cuda on " + launcher.name();
-        this.rows = new CudaRows(launcher, new CudaTables(launcher));
+        this.rows = new CudaRows(launcher, tables);
         this.sums = new CudaSums(launcher);
+        this.linears = new CudaLinears(launcher, tables);
+        this.blocks = new CudaBlockGradients(launcher);
+        this.attention = new CudaAttention(launcher);
+        this.sampling = new CudaSampling(launcher);
     }
 
     @Override
@@ -119,5 +130,66 @@ public abstract class CudaKernels implements Kernels {
     public void assemble(Tensor w, TileTable tiles, Tensor out) {
         Operands.assemble(w, tiles, out);
         rows.assemble(w, tiles, out);
+    }
+
+    @Override
+    public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        Operands.blockGradients(gradOut, x, blocks, edge, gradients);
+        this.blocks.blockGradients(gradOut, x, blocks, edge, gradients);
+    }
+
+    @Override
+    public void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
+        Operands.linear(x, w, tiles, y);
+        linears.linear(x, w, tiles, y);
+    }
+
+    @Override
+    public void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
+        Operands.linearMixed(x, w, tiles, y);
+        linears.linearMixed(x, w, tiles, y);
+    }
+
+    @Override
+    public void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out) {
+        Operands.decodeAttention(q, keys, values, length, out);
+        attention.decodeAttention(q, keys, values, length, scale, out);
+    }
+
+    @Override
+    public void pagedAttention(Tensor q, List<KvPages> caches, float scale, Tensor out) {
+        Operands.pagedAttention(q, caches, out);
+        attention.pagedAttention(q, caches, scale, out);
+    }
+
+    @Override
+    public void pagedCausalAttention(Tensor q, KvPages cache, float scale, Tensor out) {
+        Operands.pagedCausalAttention(q, cache, out);
+        attention.pagedCausalAttention(q, cache, scale, out);
+    }
+
+    @Override
+    public void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {
+        Operands.causalAttention(q, k, v, starts, out, logSumExp);
+        attention.causalAttention(q, k, v, starts, scale, out, logSumExp);
+    }
+
+    @Override
+    public void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts,
+            float scale, Tensor gradQ, Tensor gradK, Tensor gradV) {
+        Operands.causalAttentionBackward(gradOut, q, k, v, out, logSumExp, starts, gradQ, gradK, gradV);
+        attention.causalAttentionBackward(gradOut, q, k, v, out, logSumExp, starts, scale, gradQ, gradK, gradV);
+    }
+
+    @Override
+    public void argmax(Tensor logits, Tensor ids) {
+        Operands.argmax(logits, ids);
+        sampling.argmax(logits, ids);
+    }
+
+    @Override
+    public void logSoftmax(Tensor logits, Tensor out) {
+        Operands.logSoftmax(logits, out);
+        sampling.logSoftmax(logits, out);
     }
 }

@@ -1,5 +1,6 @@
 package io.inlay.kernels;
 
+import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
@@ -96,6 +97,28 @@ public interface Kernels {
 
     /** {@code scores[i, j] += mean over block (i, j) of g}, signed; as {@link #blockAbsoluteMean}. */
     void blockMean(Tensor g, int edge, Tensor scores);
+
+    // ---- gradients of selected blocks ----
+
+    /**
+     * {@code gradients[b] = sum_n gradOut[n, rows of block b]^T x[n, columns of block b]}, set, not added to: gradOut [N, O], x [N, K] of
+     * its type, gradients [blocks, edge, edge] of x's type or fp32, contiguous. A block's row and column count squares of {@code edge}; x
+     * may be the column slices that blocks need, beside each other, and the columns then count those.
+     */
+    default void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        Operands.blockGradients(gradOut, x, blocks, edge, gradients);
+        try (Scope scope = new Scope(x.torch())) {
+            for (int b = 0; b < blocks.size(); b++) {
+                Tensor rows = gradOut.narrow(scope, 1, (long) blocks.get(b).row() * edge, edge);
+                Tensor columns = x.narrow(scope, 1, (long) blocks.get(b).column() * edge, edge);
+                if (gradients.dtype() != x.dtype()) {
+                    rows = scope.copyTo(rows, gradients.dtype(), x.device());
+                    columns = scope.copyTo(columns, gradients.dtype(), x.device());
+                }
+                x.torch().mm(gradients.narrow(scope, 0, b, 1).reshape(scope, edge, edge), rows.transpose(scope, 0, 1), columns);
+            }
+        }
+    }
 
     // ---- linears through tile tables ----
 
@@ -212,4 +235,21 @@ public interface Kernels {
      */
     void causalAttentionBackward(Tensor gradOut, Tensor q, Tensor k, Tensor v, Tensor out, Tensor logSumExp, Tensor starts, float scale,
             Tensor gradQ, Tensor gradK, Tensor gradV);
+
+    // ---- drawing ----
+
+    /**
+     * {@code ids[r]} = the lowest v whose {@code logits[r, v]} is the largest; where a logit is NaN or positive infinity, or all are
+     * negative infinity, -1 - v for the first such v. logits [R, V], ids int32 [R].
+     */
+    default void argmax(Tensor logits, Tensor ids) {
+        Operands.argmax(logits, ids);
+        ScalarSampling.argmax(logits, ids);
+    }
+
+    /** {@code out[r] = logits[r] - logsumexp(logits[r])}: logits [R, V], out fp32 [R, V]. */
+    default void logSoftmax(Tensor logits, Tensor out) {
+        Operands.logSoftmax(logits, out);
+        ScalarSampling.logSoftmax(logits, out);
+    }
 }

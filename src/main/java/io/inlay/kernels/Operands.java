@@ -2,6 +2,7 @@ package io.inlay.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
+import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Tensor;
@@ -135,6 +136,30 @@ final class Operands {
                 .floating(g, 2).single(scores, 2).written(scores)
                 .require(edge > 0 && g.size(0) % edge == 0 && g.size(1) % edge == 0, "edge " + edge + " must divide both sides of g")
                 .require(scores.size(0) == g.size(0) / edge && scores.size(1) == g.size(1) / edge, "scores must be [R/edge, C/edge]");
+    }
+
+    static void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        Operands operands = new Operands("blockGradients", "gradOut x gradients", gradOut, x, gradients)
+                .floating(gradOut, 2).floating(x, 2).floating(gradients, 3)
+                .require(gradOut.dtype() == x.dtype() && gradOut.size(0) == x.size(0), "gradOut [N, O], x [N, K] of one type")
+                .require(gradients.dtype() == x.dtype() || gradients.dtype() == DType.FP32, "gradients must have x's type or fp32")
+                .require(edge > 0 && gradOut.size(1) % edge == 0 && x.size(1) % edge == 0, "edge " + edge + " must divide O and K")
+                .require(gradients.contiguous() && gradients.hasSizes(blocks.size(), edge, edge),
+                        "gradients must be [" + blocks.size() + ", " + edge + ", " + edge + "], contiguous");
+        for (BlockCoordinate at : blocks) {
+            operands.require(at.row() < gradOut.size(1) / edge && at.column() < x.size(1) / edge, "block " + at + " lies outside");
+        }
+    }
+
+    static void argmax(Tensor logits, Tensor ids) {
+        new Operands("argmax", "logits ids", logits, ids).floating(logits, 2)
+                .require(logits.size(1) > 0, "there must be a logit")
+                .require(ids != null && ids.dtype() == DType.INT32 && ids.device().equals(logits.device()) && ids.contiguous()
+                        && ids.hasSizes(logits.size(0)), "ids must be int32 [R]");
+    }
+
+    static void logSoftmax(Tensor logits, Tensor out) {
+        new Operands("logSoftmax", "logits out", logits, out).floating(logits, 2).single(out, 2).written(out).sameSizes(logits, out);
     }
 
     static void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {

@@ -1,5 +1,6 @@
 package io.inlay.kernels;
 
+import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.Profile;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.ValueLayout;
@@ -127,6 +128,12 @@ public final class ProfiledKernels implements Kernels {
         profile.add("block mean", start, 0, g, scores);
     }
 
+    /** On a CPU its products are libtorch's, which are written down there. */
+    @Override
+    public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        kernels.blockGradients(gradOut, x, blocks, edge, gradients);
+    }
+
     @Override
     public void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
         long start = System.nanoTime();
@@ -207,5 +214,19 @@ public final class ProfiledKernels implements Kernels {
             pairs += length * (length + 1) / 2;
         }
         return pairs;
+    }
+
+    @Override
+    public void argmax(Tensor logits, Tensor ids) {
+        long start = System.nanoTime();
+        kernels.argmax(logits, ids);
+        profile.add("argmax", start, 0, logits, ids);
+    }
+
+    @Override
+    public void logSoftmax(Tensor logits, Tensor out) {
+        long start = System.nanoTime();
+        kernels.logSoftmax(logits, out);
+        profile.add("log softmax", start, 0, logits, out);
     }
 }

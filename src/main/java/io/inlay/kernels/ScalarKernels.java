@@ -2,6 +2,7 @@ package io.inlay.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
+import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -237,29 +238,19 @@ public final class ScalarKernels implements Kernels {
     @Override
     public void blockAbsoluteMean(Tensor g, int edge, Tensor scores) {
         Operands.blockScores("blockAbsoluteMean", g, edge, scores);
-        addBlockMeans(g, edge, scores, true);
+        ScalarBlocks.addMeans(g, edge, scores, true);
     }
 
     @Override
     public void blockMean(Tensor g, int edge, Tensor scores) {
         Operands.blockScores("blockMean", g, edge, scores);
-        addBlockMeans(g, edge, scores, false);
+        ScalarBlocks.addMeans(g, edge, scores, false);
     }
 
-    private static void addBlockMeans(Tensor g, int edge, Tensor scores, boolean absolute) {
-        for (int i = 0; i < scores.dim(0); i++) {
-            for (int j = 0; j < scores.dim(1); j++) {
-                double sum = 0;
-                for (int r = 0; r < edge; r++) {
-                    Floats row = row(g, i * edge + r);
-                    for (int c = 0; c < edge; c++) {
-                        float value = row.get((long) j * edge + c);
-                        sum += absolute ? Math.abs(value) : value;
-                    }
-                }
-                row(scores, i).add(j, (float) (sum / ((double) edge * edge)));
-            }
-        }
+    @Override
+    public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        Operands.blockGradients(gradOut, x, blocks, edge, gradients);
+        ScalarBlocks.gradients(gradOut, x, blocks, edge, gradients);
     }
 
     @Override

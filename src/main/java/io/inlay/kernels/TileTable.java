@@ -16,13 +16,15 @@ public final class TileTable {
     private final int columns;
     private final int edge;
     private final int elementBytes;
+    private final long alignment;
     private final MemorySegment pointers;
 
-    private TileTable(int rows, int columns, int edge, int elementBytes, MemorySegment pointers) {
+    private TileTable(int rows, int columns, int edge, int elementBytes, long alignment, MemorySegment pointers) {
         this.rows = rows;
         this.columns = columns;
         this.edge = edge;
         this.elementBytes = elementBytes;
+        this.alignment = alignment;
         this.pointers = pointers;
     }
 
@@ -53,7 +55,7 @@ public final class TileTable {
             }
             pointers.setAtIndex(ValueLayout.JAVA_LONG, index, values.address() + k * square);
         }
-        return new TileTable(rows, columns, edge, elementBytes, pointers);
+        return new TileTable(rows, columns, edge, elementBytes, Long.lowestOneBit(values.address() | square), pointers);
     }
 
     /** The greatest common divisor of the edges of tables, some of which may be null; 0 where all are. */
@@ -84,6 +86,11 @@ public final class TileTable {
     /** Bytes of one element, which the weight's type must have. */
     public int elementBytes() {
         return elementBytes;
+    }
+
+    /** Bytes of which every block's address is a multiple: a power of two. */
+    long alignment() {
+        return alignment;
     }
 
     /** Addresses, row-major [rows / edge, columns / edge], as native longs; 0 means the base. */

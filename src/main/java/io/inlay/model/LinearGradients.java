@@ -1,6 +1,5 @@
 package io.inlay.model;
 
-import io.inlay.delta.BlockCoordinate;
 import io.inlay.kernels.Kernels;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
@@ -70,13 +69,8 @@ final class LinearGradients {
         int edge = blocks.edge();
         int count = part.coordinates().size();
         Tensor products = workspace.get("block gradients", model.dtype(), count, edge, edge);
+        kernels.blockGradients(gradOut, x, part.coordinates(), edge, products);
         try (Scope scope = new Scope(torch)) {
-            for (int k = 0; k < count; k++) {
-                BlockCoordinate at = part.coordinates().get(k);
-                Tensor rows = gradOut.narrow(scope, 1, (long) at.row() * edge, edge).transpose(scope, 0, 1);
-                Tensor columns = x.narrow(scope, 1, (long) at.column() * edge, edge);
-                torch.mm(products.narrow(scope, 0, k, 1).reshape(scope, edge, edge), rows, columns);
-            }
             kernels.accumulate(blocks.gradients().narrow(scope, 0, part.first(), count), products);
         }
     }
