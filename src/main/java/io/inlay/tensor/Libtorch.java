@@ -3,10 +3,15 @@ package io.inlay.tensor;
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import io.inlay.Problem;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SegmentAllocator;
 import java.util.Arrays;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
 
 /**
  * libtorch's operations on {@link Tensor}s. Every argument is checked here, with shapes and types in the message, before libtorch sees
@@ -18,16 +23,99 @@ public final class Libtorch {
 
     private final LibtorchFunctions functions;
     private final LibtorchLibrary library;
+    private final Holdings holdings = new Holdings();
+    private final FreeMemory host = new LinuxMemory();
+    private final boolean hostStandsIn;
+    private final Cuda cuda;
     private volatile Profile profile;
 
-    private Libtorch(LibtorchLibrary library) {
+    private Libtorch(LibtorchLibrary library, Cuda cuda, boolean hostStandsIn) {
         this.library = library;
         this.functions = LibtorchFunctions.bind(library.symbols());
+        this.cuda = cuda;
+        this.hostStandsIn = hostStandsIn;
     }
 
     /** Finds and loads libtorch; see {@link LibtorchLibrary} for where it looks. Slow on the first call of a machine (unpacking). */
     public static Libtorch load() {
-        return new Libtorch(LibtorchLibrary.load());
+        LibtorchLibrary library = LibtorchLibrary.load();
+        return new Libtorch(library, Cuda.of(library, CudaDriver.FILE), false);
+    }
+
+    /**
+     * Another one over the same library, for tests, whose CUDA devices are the host's memory under another name: operations on them compute
+     * on the CPU, and all that Inlay asks of a device that is not the CPU holds, {@link Tensor#segment}'s refusal above all.
+     */
+    Libtorch withHostAsCuda() {
+        return new Libtorch(library, new Cuda.Absent("the host stands in for it"), true);
+    }
+
+    /**
+     * Refuses a device that cannot be used.
+     *
+     * @throws io.inlay.Problem {@code UNAVAILABLE}, which says what is missing and what to do
+     */
+    public void require(Device device) {
+        if (!device.isCpu() && !hostStandsIn) {
+            Cuda.require(cuda, device);
+        }
+    }
+
+    /** Empty where the device can be used, else why not. */
+    public Optional<String> missing(Device device) {
+        try {
+            require(device);
+            return Optional.empty();
+        } catch (Problem problem) {
+            return Optional.of(problem.getMessage());
+        }
+    }
+
+    /** For logs: {@code cpu}, or {@code cuda:0, NVIDIA H100, with 79 GiB of which 78 are free}. */
+    public String describe(Device device) {
+        if (device.isCpu() || hostStandsIn) {
+            return device.toString();
+        }
+        CudaDriver driver = Cuda.require(cuda, device).driver();
+        CudaDriver.Memory memory = driver.memory(device.index());
+        return device + ", " + driver.names().get(device.index()) + ", with " + (memory.total() >> 30) + " GiB of which "
+                + (memory.free() >> 30) + " are free";
+    }
+
+    /**
+     * What devices have left. A CUDA device tells what its driver can give; what libtorch keeps for its next tensors counts as taken, so
+     * the answer is a lower bound.
+     */
+    public FreeMemory freeMemory() {
+        return device -> {
+            if (device.isCpu() || !(cuda instanceof Cuda.Present(CudaDriver driver, _, _, _))) {
+                return host.on(device);
+            }
+            return OptionalLong.of(driver.memory(device.index()).free());
+        };
+    }
+
+    /** Bytes that Inlay holds on a device that is not the CPU, by what they are for. */
+    public Map<String, Long> held(Device device) {
+        return holdings.on(device);
+    }
+
+    Holdings holdings() {
+        return holdings;
+    }
+
+    Cuda cuda() {
+        return cuda;
+    }
+
+    /** The address of the {@code cudaStream_t} on which the calling thread's operations run; 0 for CUDA's default stream. */
+    public long currentStream(Device device) {
+        return Cuda.require(cuda, device).stream(device.index()).address();
+    }
+
+    /** Where libtorch has what is on this device. */
+    private Device place(Device device) {
+        return hostStandsIn ? Device.CPU : device;
     }
 
     /** Where libtorch came from, for logs. */
@@ -62,10 +150,29 @@ public final class Libtorch {
     MemorySegment allocate(long[] sizes, long[] strides, DType dtype, Device device) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment result = arena.allocate(ADDRESS);
-            check(functions.emptyStrided(sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), device.torchType(),
-                    device.index(), result), "allocation of " + dtype + Arrays.toString(sizes) + " on " + device);
+            Device place = place(device);
+            if (functions.emptyStrided(sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), place.torchType(),
+                    place.index(), result) != 0) {
+                throw refusedAllocation(sizes, dtype, device);
+            }
             return result.get(ADDRESS, 0);
         }
+    }
+
+    private RuntimeException refusedAllocation(long[] sizes, DType dtype, Device device) {
+        String what = dtype + Arrays.toString(sizes) + " on " + device;
+        if (!(cuda instanceof Cuda.Present(CudaDriver driver, _, _, _)) || device.isCpu()) {
+            return new IllegalStateException("libtorch refused allocation of " + what + "; its reason is on the standard error stream");
+        }
+        CudaDriver.Memory memory = driver.memory(device.index());
+        return outOfMemory(what, Arrays.stream(sizes).reduce(dtype.bytes(), (a, b) -> a * b), device, memory, holdings);
+    }
+
+    static Problem outOfMemory(String what, long bytes, Device device, CudaDriver.Memory memory, Holdings holdings) {
+        return new Problem(Problem.Code.OVERLOADED, String.format(Locale.ROOT, "%s is out of memory: %s asks for %,d bytes, and %,d of its "
+                + "%,d are free; Inlay holds %s; what is left is libtorch's or another process's. Give inlay.generation.cache-bytes or "
+                + "inlay.generation.resident-bytes less, or tune with less at a time", device, what, bytes, memory.free(), memory.total(),
+                holdings.told(device)));
     }
 
     MemorySegment fromBlob(MemorySegment memory, long[] sizes, long[] strides, DType dtype) {
@@ -125,7 +232,7 @@ public final class Libtorch {
             return;
         }
         long start = start();
-        check(functions.mm(out.handle(), a.handle(), b.handle()), "mm", out, a, b);
+        check(product(out, a, b), "mm", out, a, b);
         recordProduct("mm", start, out, a, b);
     }
 
@@ -136,8 +243,51 @@ public final class Libtorch {
             return;
         }
         long start = start();
-        check(functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha), "addmm", out, a, b);
+        check(sum(out, a, b, beta, alpha), "addmm", out, a, b);
         recordProduct("addmm", start, out, a, b);
+    }
+
+    private int product(Tensor out, Tensor a, Tensor b) {
+        return place(out.device()).isCpu() ? functions.mm(out.handle(), a.handle(), b.handle())
+                : LibtorchFunctions.mm(Cuda.require(cuda, out.device()).mm(), out.handle(), a.handle(), b.handle());
+    }
+
+    private int sum(Tensor out, Tensor a, Tensor b, double beta, double alpha) {
+        return place(out.device()).isCpu() ? functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha)
+                : LibtorchFunctions.addmm(Cuda.require(cuda, out.device()).addmm(), out.handle(), out.handle(), a.handle(), b.handle(),
+                        beta, alpha);
+    }
+
+    /** {@code target[index[n]] = source[n]}: target [T, ...], source [N, ...] of its type, index int64 [N], each within [0, T), none twice. */
+    public void scatterRows(Tensor target, Tensor index, Tensor source) {
+        require(index.dtype() == DType.INT64 && index.rank() == 1 && index.size(0) == source.size(0) && target.rank() == source.rank()
+                && target.dtype() == source.dtype(), "scatter of rows", target, index, source);
+        long start = start();
+        dispatch("aten::index_copy_", target, 0, index, source);
+        record("scatter of rows", start, 0, target, source);
+    }
+
+    /** Calls an operator that returns its first argument by name; arguments are tensors and ints. */
+    private void dispatch(String operator, Object... arguments) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment stack = arena.allocate(JAVA_LONG, arguments.length);
+            MemorySegment cell = arena.allocate(ADDRESS);
+            for (int i = 0; i < arguments.length; i++) {
+                long slot = switch (arguments[i]) {
+                    case Tensor tensor -> {
+                        // The dispatcher consumes handles, so it is given ones of its own.
+                        check(functions.ownHandle(tensor.handle(), cell), "handle", tensor);
+                        yield cell.get(ADDRESS, 0).address();
+                    }
+                    case Integer number -> number;
+                    default -> throw new IllegalArgumentException("an operator takes tensors and ints, not " + arguments[i]);
+                };
+                stack.setAtIndex(JAVA_LONG, i, slot);
+            }
+            check(functions.dispatch(arena.allocateFrom(operator), arena.allocateFrom(""), stack), operator,
+                    Arrays.stream(arguments).filter(Tensor.class::isInstance).toArray(Tensor[]::new));
+            delete(MemorySegment.ofAddress(stack.getAtIndex(JAVA_LONG, 0)));
+        }
     }
 
     private static void requireProduct(String name, Tensor out, Tensor a, Tensor b) {
@@ -193,6 +343,7 @@ public final class Libtorch {
     }
 
     private static void requireAttention(String name, Tensor query, Tensor key, Tensor value, boolean causal) {
+        // On other devices attention is the kernels': there libtorch's function has another shape.
         require(query.device().isCpu(), name, query);
         require(query.rank() == 4 && key.rank() == 4 && Arrays.equals(key.sizes(), value.sizes()), name, query, key, value);
         require(key.size(0) == query.size(0) && key.size(1) == query.size(1) && key.size(3) == query.size(3), name, query, key, value);
