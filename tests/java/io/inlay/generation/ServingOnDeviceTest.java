@@ -52,7 +52,7 @@ class ServingOnDeviceTest {
             for (int i = 0; i < expected.size(); i++) {
                 assertThat(answers.get(i)).as("answer %d", i).isEqualTo(expected.get(i));
             }
-            assertThat(device.torch().held(HostAsCuda.DEVICE).keySet()).as("what serving has left")
+            assertThat(device.torch().devices().held(HostAsCuda.DEVICE).keySet()).as("what serving has left")
                     .containsExactly("weights of llama31-like");
         }
     }
@@ -73,7 +73,8 @@ class ServingOnDeviceTest {
             transcripts.forEach(Transcript::finished);
             if (!model.device().isCpu()) {
                 assertThat(engine.memory().putAside()).as("requests put aside").isPositive();
-                assertThat(model.torch().held(model.device())).containsKeys("deltas", "merged deltas", "keys and values of " + model.name());
+                assertThat(model.torch().devices().held(model.device())).containsKeys("deltas of " + model.name(),
+                        "merged deltas of " + model.name(), "keys and values of " + model.name());
             }
             return transcripts.stream().map(Transcript::tokens).toList();
         }

@@ -48,7 +48,7 @@ class ModelOnDeviceTest {
         try (LlamaModel device = ModelOnDevice.open(FOLDER, DType.BF16)) {
             assertThatThrownBy(() -> device.tensor(LlamaWeights.NORM).segment()).isInstanceOf(IllegalStateException.class)
                     .hasMessageStartingWith("the memory of bf16[").hasMessageContaining("cuda:0 is not the host's");
-            assertThat(device.torch().held(HostAsCuda.DEVICE)).containsEntry("weights of llama31-like",
+            assertThat(device.torch().devices().held(HostAsCuda.DEVICE)).containsEntry("weights of llama31-like",
                     device.bytes() + 4L * device.maxContext() * device.config().headDim());
         }
     }

@@ -15,7 +15,7 @@ import java.util.stream.IntStream;
  */
 final class TargetLoss {
 
-    private static final int FEWEST_ROWS = 16;
+    static final int FEWEST_ROWS = 16;
 
     private final LlamaModel model;
     private final Libtorch torch;

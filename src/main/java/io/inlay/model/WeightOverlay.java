@@ -53,7 +53,7 @@ public final class WeightOverlay implements AutoCloseable {
         LlamaConfig config = model.config();
         TileTable[][] tables = new TileTable[config.layers()][Projection.values().length];
         Arena arena = Arena.ofShared();
-        Scope scope = new Scope(model.torch(), "deltas");
+        Scope scope = new Scope(model.torch(), "deltas of " + model.name());
         long bytes = 0;
         try {
             for (TensorBlocks each : blocks) {
@@ -81,7 +81,7 @@ public final class WeightOverlay implements AutoCloseable {
      */
     public static WeightOverlay merged(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
         Arena arena = Arena.ofShared();
-        Scope scope = new Scope(model.torch(), "merged deltas");
+        Scope scope = new Scope(model.torch(), "merged deltas of " + model.name());
         try (WeightOverlay tiled = of(model, blocks, List.of())) {
             Map<String, Tensor> replaced = new HashMap<>();
             for (int layer = 0; layer < model.config().layers(); layer++) {

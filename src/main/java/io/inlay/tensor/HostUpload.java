@@ -30,7 +30,7 @@ public final class HostUpload implements AutoCloseable {
         if (!to.device().equals(device)) {
             throw new IllegalArgumentException(to + " is not on " + device);
         }
-        if (!(torch.cuda() instanceof Cuda.Present present) || device.isCpu()) {
+        if (!(torch.devices().cuda() instanceof Cuda.Present present) || device.isCpu()) {
             to.fill(from);
             return;
         }

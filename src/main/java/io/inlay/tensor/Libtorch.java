@@ -3,15 +3,10 @@ package io.inlay.tensor;
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import io.inlay.Problem;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SegmentAllocator;
 import java.util.Arrays;
-import java.util.Locale;
-import java.util.Map;
-import java.util.Optional;
-import java.util.OptionalLong;
 
 /**
  * libtorch's operations on {@link Tensor}s. Every argument is checked here, with shapes and types in the message, before libtorch sees
@@ -23,99 +18,32 @@ public final class Libtorch {
 
     private final LibtorchFunctions functions;
     private final LibtorchLibrary library;
-    private final Holdings holdings = new Holdings();
-    private final FreeMemory host = new LinuxMemory();
-    private final boolean hostStandsIn;
-    private final Cuda cuda;
+    private final Devices devices;
     private volatile Profile profile;
 
-    private Libtorch(LibtorchLibrary library, Cuda cuda, boolean hostStandsIn) {
+    private Libtorch(LibtorchLibrary library, Devices devices) {
         this.library = library;
         this.functions = LibtorchFunctions.bind(library.symbols());
-        this.cuda = cuda;
-        this.hostStandsIn = hostStandsIn;
+        this.devices = devices;
     }
 
     /** Finds and loads libtorch; see {@link LibtorchLibrary} for where it looks. Slow on the first call of a machine (unpacking). */
     public static Libtorch load() {
         LibtorchLibrary library = LibtorchLibrary.load();
-        return new Libtorch(library, Cuda.of(library, CudaDriver.FILE), false);
+        return new Libtorch(library, new Devices(Cuda.of(library, CudaDriver.FILE), new LinuxMemory(), false));
     }
 
     /**
      * Another one over the same library, for tests, whose CUDA devices are the host's memory under another name: operations on them compute
      * on the CPU, and all that Inlay asks of a device that is not the CPU holds, {@link Tensor#segment}'s refusal above all.
      */
-    Libtorch withHostAsCuda() {
-        return new Libtorch(library, new Cuda.Absent("the host stands in for it"), true);
+    Libtorch withHostAsCuda(Cuda cuda, FreeMemory memory) {
+        return new Libtorch(library, new Devices(cuda, memory, true));
     }
 
-    /**
-     * Refuses a device that cannot be used.
-     *
-     * @throws io.inlay.Problem {@code UNAVAILABLE}, which says what is missing and what to do
-     */
-    public void require(Device device) {
-        if (!device.isCpu() && !hostStandsIn) {
-            Cuda.require(cuda, device);
-        }
-    }
-
-    /** Empty where the device can be used, else why not. */
-    public Optional<String> missing(Device device) {
-        try {
-            require(device);
-            return Optional.empty();
-        } catch (Problem problem) {
-            return Optional.of(problem.getMessage());
-        }
-    }
-
-    /** For logs: {@code cpu}, or {@code cuda:0, NVIDIA H100, with 79 GiB of which 78 are free}. */
-    public String describe(Device device) {
-        if (device.isCpu() || hostStandsIn) {
-            return device.toString();
-        }
-        CudaDriver driver = Cuda.require(cuda, device).driver();
-        CudaDriver.Memory memory = driver.memory(device.index());
-        return device + ", " + driver.names().get(device.index()) + ", with " + (memory.total() >> 30) + " GiB of which "
-                + (memory.free() >> 30) + " are free";
-    }
-
-    /**
-     * What devices have left. A CUDA device tells what its driver can give; what libtorch keeps for its next tensors counts as taken, so
-     * the answer is a lower bound.
-     */
-    public FreeMemory freeMemory() {
-        return device -> {
-            if (device.isCpu() || !(cuda instanceof Cuda.Present(CudaDriver driver, _, _, _))) {
-                return host.on(device);
-            }
-            return OptionalLong.of(driver.memory(device.index()).free());
-        };
-    }
-
-    /** Bytes that Inlay holds on a device that is not the CPU, by what they are for. */
-    public Map<String, Long> held(Device device) {
-        return holdings.on(device);
-    }
-
-    Holdings holdings() {
-        return holdings;
-    }
-
-    Cuda cuda() {
-        return cuda;
-    }
-
-    /** The address of the {@code cudaStream_t} on which the calling thread's operations run; 0 for CUDA's default stream. */
-    public long currentStream(Device device) {
-        return Cuda.require(cuda, device).stream(device.index()).address();
-    }
-
-    /** Where libtorch has what is on this device. */
-    private Device place(Device device) {
-        return hostStandsIn ? Device.CPU : device;
+    /** What it computes on. */
+    public Devices devices() {
+        return devices;
     }
 
     /** Where libtorch came from, for logs. */
@@ -150,29 +78,13 @@ public final class Libtorch {
     MemorySegment allocate(long[] sizes, long[] strides, DType dtype, Device device) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment result = arena.allocate(ADDRESS);
-            Device place = place(device);
+            Device place = devices.place(device);
             if (functions.emptyStrided(sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), place.torchType(),
                     place.index(), result) != 0) {
-                throw refusedAllocation(sizes, dtype, device);
+                throw devices.refused(dtype, sizes, device);
             }
             return result.get(ADDRESS, 0);
         }
-    }
-
-    private RuntimeException refusedAllocation(long[] sizes, DType dtype, Device device) {
-        String what = dtype + Arrays.toString(sizes) + " on " + device;
-        if (!(cuda instanceof Cuda.Present(CudaDriver driver, _, _, _)) || device.isCpu()) {
-            return new IllegalStateException("libtorch refused allocation of " + what + "; its reason is on the standard error stream");
-        }
-        CudaDriver.Memory memory = driver.memory(device.index());
-        return outOfMemory(what, Arrays.stream(sizes).reduce(dtype.bytes(), (a, b) -> a * b), device, memory, holdings);
-    }
-
-    static Problem outOfMemory(String what, long bytes, Device device, CudaDriver.Memory memory, Holdings holdings) {
-        return new Problem(Problem.Code.OVERLOADED, String.format(Locale.ROOT, "%s is out of memory: %s asks for %,d bytes, and %,d of its "
-                + "%,d are free; Inlay holds %s; what is left is libtorch's or another process's. Give inlay.generation.cache-bytes or "
-                + "inlay.generation.resident-bytes less, or tune with less at a time", device, what, bytes, memory.free(), memory.total(),
-                holdings.told(device)));
     }
 
     MemorySegment fromBlob(MemorySegment memory, long[] sizes, long[] strides, DType dtype) {
@@ -248,13 +160,13 @@ public final class Libtorch {
     }
 
     private int product(Tensor out, Tensor a, Tensor b) {
-        return place(out.device()).isCpu() ? functions.mm(out.handle(), a.handle(), b.handle())
-                : LibtorchFunctions.mm(Cuda.require(cuda, out.device()).mm(), out.handle(), a.handle(), b.handle());
+        return devices.place(out.device()).isCpu() ? functions.mm(out.handle(), a.handle(), b.handle())
+                : LibtorchFunctions.mm(Cuda.require(devices.cuda(), out.device()).mm(), out.handle(), a.handle(), b.handle());
     }
 
     private int sum(Tensor out, Tensor a, Tensor b, double beta, double alpha) {
-        return place(out.device()).isCpu() ? functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha)
-                : LibtorchFunctions.addmm(Cuda.require(cuda, out.device()).addmm(), out.handle(), out.handle(), a.handle(), b.handle(),
+        return devices.place(out.device()).isCpu() ? functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha)
+                : LibtorchFunctions.addmm(Cuda.require(devices.cuda(), out.device()).addmm(), out.handle(), out.handle(), a.handle(), b.handle(),
                         beta, alpha);
     }
 

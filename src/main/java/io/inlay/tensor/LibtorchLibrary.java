@@ -44,15 +44,15 @@ record LibtorchLibrary(SymbolLookup symbols, String description, Optional<String
     }
 
     /** Parts in the order in which they depend on each other; those of CUDA only where the folder has them. */
-    private static LibtorchLibrary ofFolder(Path folder) {
+    static LibtorchLibrary ofFolder(Path folder) {
         if (!Files.isRegularFile(folder.resolve("libtorch_cpu.so"))) {
             throw new Problem(Problem.Code.UNAVAILABLE, PATH_SETTING + " is " + folder + ", which has no libtorch_cpu.so; point it at the "
                     + "lib folder of a torch installation, or unset it to use the CPU build that Inlay brings");
         }
         SymbolLookup symbols;
         try {
-            SharedObject.open(folder.resolve("libc10.so").toString());
-            symbols = SharedObject.open(folder.resolve("libtorch_cpu.so").toString()).symbols();
+            SharedObject.openForAll(folder.resolve("libc10.so").toString());
+            symbols = SharedObject.openForAll(folder.resolve("libtorch_cpu.so").toString()).symbols();
         } catch (IOException refused) {
             throw new Problem(Problem.Code.UNAVAILABLE, "libtorch in " + folder + " cannot be loaded: " + refused.getMessage()
                     + "; install torch there anew with all that it depends on, or unset " + PATH_SETTING, refused);
@@ -63,8 +63,8 @@ record LibtorchLibrary(SymbolLookup symbols, String description, Optional<String
                     + "alone; " + POINT_THERE));
         }
         try {
-            SharedObject.open(folder.resolve("libc10_cuda.so").toString());
-            SymbolLookup cuda = SharedObject.open(folder.resolve("libtorch_cuda.so").toString()).symbols();
+            SharedObject.openForAll(folder.resolve("libc10_cuda.so").toString());
+            SymbolLookup cuda = SharedObject.openForAll(folder.resolve("libtorch_cuda.so").toString()).symbols();
             return new LibtorchLibrary(symbols.or(cuda), description + " for CUDA", Optional.empty());
         } catch (IOException refused) {
             return new LibtorchLibrary(symbols, description, Optional.of("the CUDA part of libtorch in " + folder + " cannot be loaded: "

@@ -12,14 +12,12 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 
-/**
- * A shared library that stays loaded, with its symbols visible to libraries that are loaded after it, as libtorch's parts expect of each
- * other; {@link SymbolLookup#libraryLookup} loads privately. Linux.
- */
+/** A shared library that stays loaded, and the loader's own words where it cannot be, which {@link SymbolLookup} keeps to itself. Linux. */
 record SharedObject(String file, MemorySegment handle) {
 
-    /** dlfcn.h: RTLD_NOW | RTLD_GLOBAL. */
-    private static final int NOW_AND_GLOBAL = 0x102;
+    /** dlfcn.h. */
+    private static final int RTLD_NOW = 0x2;
+    private static final int RTLD_GLOBAL = 0x100;
 
     private static final MethodHandle OPEN = function("dlopen", FunctionDescriptor.of(ADDRESS, ADDRESS, JAVA_INT));
     private static final MethodHandle SYMBOL = function("dlsym", FunctionDescriptor.of(ADDRESS, ADDRESS, ADDRESS));
@@ -31,13 +29,22 @@ record SharedObject(String file, MemorySegment handle) {
     }
 
     /**
-     * Loads a file by its path, or by its name from where the system looks.
+     * Loads a file by its path, or by its name from where the system looks, for oneself.
      *
-     * @throws IOException with the loader's own words
+     * @throws IOException with the loader's words
      */
     static SharedObject open(String file) throws IOException {
+        return open(file, RTLD_NOW);
+    }
+
+    /** Loads a file whose symbols are seen by libraries that are loaded after it, as libtorch's parts expect of each other. */
+    static SharedObject openForAll(String file) throws IOException {
+        return open(file, RTLD_NOW | RTLD_GLOBAL);
+    }
+
+    private static SharedObject open(String file, int mode) throws IOException {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment handle = (MemorySegment) OPEN.invokeExact(arena.allocateFrom(file), NOW_AND_GLOBAL);
+            MemorySegment handle = (MemorySegment) OPEN.invokeExact(arena.allocateFrom(file), mode);
             if (handle.address() == 0) {
                 MemorySegment words = (MemorySegment) ERROR.invokeExact();
                 throw new IOException(words.address() == 0 ? file + " cannot be loaded" : words.reinterpret(Long.MAX_VALUE).getString(0));

@@ -232,7 +232,7 @@ public final class Tensor {
 
     void heldFor(String what) {
         purpose = what;
-        torch.holdings().add(device, what, bytes());
+        torch.devices().holdings().add(device, what, bytes());
     }
 
     void free() {
@@ -243,7 +243,7 @@ public final class Tensor {
         if (open != null) {
             torch.delete(open);
             if (purpose != null) {
-                torch.holdings().add(device, purpose, -bytes());
+                torch.devices().holdings().add(device, purpose, -bytes());
             }
         }
     }
