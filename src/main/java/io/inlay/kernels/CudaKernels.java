@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import io.inlay.delta.BlockCoordinate;
+import io.inlay.Problem;
 import io.inlay.tensor.Tensor;
 import java.util.List;
 
@@ -154,6 +155,20 @@ public final class CudaKernels implements Kernels {
     public void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out) {
         Operands.decodeAttention(q, keys, values, length, out);
         attention.decodeAttention(q, keys, values, length, scale, out);
+    }
+
+    @Override
+    public void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        throw withoutInt8();
+    }
+
+    @Override
+    public void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        throw withoutInt8();
+    }
+
+    private static Problem withoutInt8() {
+        return new Problem(Problem.Code.UNAVAILABLE, "int8 linears have no CUDA kernel; serve the model in bf16, or on the CPU");
     }
 
     @Override

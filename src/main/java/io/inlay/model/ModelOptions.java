@@ -1,5 +1,6 @@
 package io.inlay.model;
 
+import io.inlay.Problem;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import java.nio.file.Path;
@@ -29,6 +30,10 @@ public record ModelOptions(DType dtype, int maxContext, Path fingerprintCache, D
         form = form == null ? Form.EXACT : form;
         if (dtype != DType.BF16 && dtype != DType.FP32) {
             throw new IllegalArgumentException("a model is held in bf16 or fp32, not " + dtype);
+        }
+        if (form == Form.INT8 && !device.isCpu()) {
+            throw new Problem(Problem.Code.INVALID_REQUEST, "int8 linears are served on the CPU only, and the device is " + device
+                    + "; take the model out of inlay.models.int8 or set inlay.device=cpu");
         }
         if (maxContext < 0) {
             throw new IllegalArgumentException("maxContext is " + maxContext + "; 0 means the model's own, otherwise it is positive");
