@@ -106,7 +106,7 @@ final class CudaRows {
 
     void assemble(Tensor w, TileTable tiles, Tensor out) {
         CudaLaunch.overRows("assemble", w.size(0), w.size(1), w).matrix(w).address(tables.address(tiles)).integer(tiles.edge()).matrix(out)
-                .number(w.size(0)).number(w.size(1)).on(launcher);
+                .integer(w.dim(0)).integer(w.dim(1)).on(launcher);
     }
 
     /** Row n of keys and values [N, G, D], contiguous, becomes the last position of cache n. */
