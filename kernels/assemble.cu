@@ -4,8 +4,8 @@
 //   tiles   addresses [rows / edge, columns / edge] of dense [edge, edge] blocks of T, or 0 for the base's
 //
 // Launch: blocks of 32 to 256 threads, a thread copies 8 elements of a row: grid x = ceil(columns / 8 block), grid y = min(rows, 65535),
-// rows beyond by a loop. Floor: 4 bytes an element of bf16; meant to run at 0.9 of the bandwidth where edge is a multiple of 8 and all begins at
-// multiples of 16 bytes. Reference: ScalarKernels.assemble.
+// rows beyond by a loop. Floor: 4 bytes an element of bf16; meant to run at 0.9 of the bandwidth where edge is a multiple of 8 and all
+// begins at multiples of 16 bytes. Reference: ScalarKernels.assemble.
 #include "inlay.cuh"
 
 template <typename T>

@@ -24,7 +24,7 @@ __device__ __forceinline__ void keep_rows(const T* keys, const T* values, T* con
 }
 
 #define KEEP(name, T) \
-    extern "C" __global__ void __launch_bounds__(128) \
+    extern "C" __global__ void __launch_bounds__(128, 4) \
         name(const T* keys, const T* values, T* const* keys_at, T* const* values_at, long long tokens, int groups, int dim, \
              long long group_stride) { \
         keep_rows(keys, values, keys_at, values_at, tokens, groups, dim, group_stride); \

@@ -58,7 +58,8 @@ final class CudaSums {
         int down = (int) Math.min(MOST_PARTIALS / across, first.rows());
         int blocks = across * down;
         int partials = Math.multiplyExact(blocks, planes.size());
-        try (DeviceBuffer partial = launcher.buffer(8L * partials); DeviceBuffer sum = launcher.buffer(8); Arena arena = Arena.ofConfined()) {
+        try (DeviceBuffer partial = launcher.buffer(8L * partials); DeviceBuffer sum = launcher.buffer(8);
+                Arena arena = Arena.ofConfined()) {
             long at = partial.address();
             for (Plane plane : planes) {
                 CudaLaunch.of("sum_of_squares", x).grid(across, down, 1).block(THREADS)
