@@ -73,8 +73,8 @@ class CudaImagesTest {
     void a_driver_older_than_the_compiler_is_told_which_one_is_needed() {
         assertThat(JCudaLauncher.refusal("add", "NVIDIA H100", CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION, 12040, "13.0"))
                 .isEqualTo("the NVIDIA driver does not load Inlay's kernels (add) on NVIDIA H100: CUDA_ERROR_UNSUPPORTED_PTX_VERSION; "
-                        + "it is made for CUDA 12.4 and they need 13.0: update the driver, or compile them with an older nvcc (kernels/cuda.sh, "
-                        + "CUDA_HOME)");
+                        + "it is made for CUDA 12.4 and they need 13.0: update the driver, or compile them with an older nvcc "
+                        + "(kernels/cuda.sh, CUDA_HOME)");
         assertThat(JCudaLauncher.refusal("add", "NVIDIA H100", CUresult.CUDA_ERROR_INVALID_IMAGE, 13010, "13.0"))
                 .isEqualTo("the NVIDIA driver does not load Inlay's kernels (add) on NVIDIA H100: CUDA_ERROR_INVALID_IMAGE");
     }
