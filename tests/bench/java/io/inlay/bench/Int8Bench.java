@@ -19,8 +19,9 @@ import java.util.Map;
 import java.util.SplittableRandom;
 
 /**
- * {@code ./inlay bench int8 [ROUNDS]}: what serving linears in int8 loses, as perplexity, divergence and agreement of the next token on text
- * that the model was not trained on, through the kernels that answers go through; and what it gains, at Llama-3.2-1B's shape, in turns.
+ * {@code ./inlay bench int8 [ROUNDS]}: what serving linears in int8 loses, as perplexity, divergence and agreement of the next token on
+ * text that the model was not trained on, through the kernels that answers go through; and what it gains, at Llama-3.2-1B's shape, in
+ * turns.
  */
 final class Int8Bench {
 
@@ -148,8 +149,8 @@ final class Int8Bench {
             System.out.printf(Locale.ROOT, "%n%s: %,d tokens%n", what, tokens);
             System.out.printf(Locale.ROOT, "perplexity in bf16 %.5f, in int8 %.5f, %+.4f %%%n", perplexity(0), perplexity(1),
                     100 * (perplexity(1) / perplexity(0) - 1));
-            System.out.printf(Locale.ROOT, "divergence of int8 from bf16 %.3g nats a token; the same likeliest token %.3f %% of the time%n%n",
-                    divergence / tokens, 100.0 * agreed / tokens);
+            System.out.printf(Locale.ROOT, "divergence of int8 from bf16 %.3g nats a token; the same likeliest token %.3f %% of the "
+                    + "time%n%n", divergence / tokens, 100.0 * agreed / tokens);
         }
     }
 

@@ -34,7 +34,7 @@ final class WordProblems {
 
     private static final Path BASE = Path.of("model-store/base/inlay-tiny");
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final int STEPS = 800;
+    private static final int STEPS = 240;
     private static final int TOKENS_PER_STEP = 2048;
     private static final double LEARNING_RATE = 1e-3;
     private static final int LONGEST = 256;
@@ -58,7 +58,8 @@ final class WordProblems {
         for (String file : List.of("config.json", "tokenizer.json", "tokenizer_config.json")) {
             Files.write(folder.resolve(file), Files.readAllBytes(BASE.resolve(file)));
         }
-        try (LlamaModel model = LlamaModel.open(torch, kernels, BASE, ModelOptions.defaults()); TrainableModel weights = new TrainableModel(model)) {
+        try (LlamaModel model = LlamaModel.open(torch, kernels, BASE, ModelOptions.defaults());
+                TrainableModel weights = new TrainableModel(model)) {
             List<int[]> texts = texts(model, "train.jsonl");
             SplittableRandom random = new SplittableRandom(1);
             var settings = new Pretraining.Settings(STEPS, LearningRate.linear(LEARNING_RATE), new AdamWSettings(0.9, 0.95, 1e-8, 0.05), 1,
