@@ -49,14 +49,25 @@ final class Int8Bench {
     // ---- what it loses ----
 
     private void loss() throws IOException {
+        compare(WordProblems.BASE, "the embedded model, on unread documents of its corpus", WordProblems::unread);
         if (!WordProblems.available()) {
             Figures.skipped("int8.perplexity-vs-bf16", WordProblems.FOLDER + " is not there to train on and to read");
             return;
         }
-        Path folder = WordProblems.model(torch, kernels);
+        double ratio = compare(WordProblems.model(torch, kernels), "the embedded model trained on GSM8K, on its test set", WordProblems::heldOut);
+        Figures.atMost("int8.perplexity-vs-bf16", ratio, 1.01);
+    }
+
+    /** Texts for a model, so many at a time. */
+    private interface Texts {
+        List<List<int[]>> of(LlamaModel model, int together) throws IOException;
+    }
+
+    /** Perplexity in int8 over that in bf16. */
+    private double compare(Path folder, String what, Texts unseen) throws IOException {
         try (LlamaModel exact = open(folder, Form.EXACT); LlamaModel int8 = open(folder, Form.INT8)) {
             Comparison comparison = new Comparison();
-            for (List<int[]> texts : WordProblems.heldOut(exact, STREAMS)) {
+            for (List<int[]> texts : unseen.of(exact, STREAMS)) {
                 List<List<float[]>> expected = read(exact, texts);
                 List<List<float[]>> actual = read(int8, texts);
                 for (int i = 0; i < texts.size(); i++) {
@@ -65,9 +76,8 @@ final class Int8Bench {
                     }
                 }
             }
-            comparison.print(String.format(Locale.ROOT, "%,d parameters trained on GSM8K's questions and answers, read on its test set",
-                    exact.parameterCount()));
-            Figures.atMost("int8.perplexity-vs-bf16", comparison.perplexity(1) / comparison.perplexity(0), 1.01);
+            comparison.print(what + String.format(Locale.ROOT, " (%,d parameters)", exact.parameterCount()));
+            return comparison.perplexity(1) / comparison.perplexity(0);
         }
     }
 
