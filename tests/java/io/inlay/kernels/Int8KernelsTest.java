@@ -127,8 +127,8 @@ class Int8KernelsTest {
                     for (int batch = 1; batch <= x.dim(0) - m; batch += 11) {
                         Tensor some = s.scope().empty(DType.FP32, Device.CPU, batch, w.values().dim(0));
                         kernels.linearInt8(x.narrow(s.scope(), 0, m, batch), w, tiles.subList(m, m + batch), some);
-                        assertThat(Scope.floats(TORCH, some.narrow(s.scope(), 0, 0, 1))).as("round %d row %d in a batch of %d", round, m, batch)
-                                .containsExactly(Scope.floats(TORCH, together.narrow(s.scope(), 0, m, 1)));
+                        assertThat(Scope.floats(TORCH, some.narrow(s.scope(), 0, 0, 1)))
+                                .as("round %d row %d in a batch of %d", round, m, batch).containsExactly(Scope.floats(TORCH, together.narrow(s.scope(), 0, m, 1)));
                     }
                 }
             }
@@ -173,8 +173,8 @@ class Int8KernelsTest {
             Tensor w = scope.of(Device.CPU, new float[] {254, -254, 1, -1, 3, 5, 4.9f, 0, 0, 0, 0, 0, 0, 0, 0, -0f}, 2, 8);
             Int8Weight bytes = Int8Weight.of(w, scope);
             assertThat(Scope.floats(TORCH, bytes.scales())).containsExactly(2, 0);
-            assertThat(bytes.values().segment().toArray(ValueLayout.JAVA_BYTE)).containsExactly(127, -127, 0, 0, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0,
-                    0, 0);
+            assertThat(bytes.values().segment().toArray(ValueLayout.JAVA_BYTE))
+                    .containsExactly(127, -127, 0, 0, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0);
             assertThat(bytes.bytes()).isEqualTo(16 + 8);
         }
     }
@@ -205,14 +205,18 @@ class Int8KernelsTest {
             Tensor x = s.dense(DType.BF16, ones(16), 2, 8);
             Tensor y = s.dense(DType.BF16, ones(16), 2, 8);
             refused(() -> kernels.linearInt8(s.dense(DType.BF16, ones(14), 2, 7), bytes, null, y),
-                    "linearInt8: x [M, K], values [O, K], y [M, O]; given x bf16[2, 7] cpu, values int8[8, 8] cpu, scales fp32[8] cpu, y bf16[2, 8] cpu");
-            refused(() -> kernels.linearInt8(x, bytes, Collections.nCopies(3, null), y), "linearInt8: tile tables must be one for each row of x");
+                    "linearInt8: x [M, K], values [O, K], y [M, O]; given x bf16[2, 7] cpu, values int8[8, 8] cpu, scales fp32[8] cpu, "
+                            + "y bf16[2, 8] cpu");
+            refused(() -> kernels.linearInt8(x, bytes, Collections.nCopies(3, null), y),
+                    "linearInt8: tile tables must be one for each row of x");
             refused(() -> kernels.linearInt8(x, bytes, Collections.nCopies(2, s.tiles(DType.FP32, 8, 8, 4)), y),
                     "linearInt8: the tile table's elements have 4 bytes");
             refused(() -> kernels.dequantise(bytes, s.tiles(DType.BF16, 16, 8, 4), s.dense(DType.BF16, ones(64), 8, 8)),
                     "dequantise: the tile table is for a weight of 16 x 8");
-            refused(() -> new Int8Weight(w, bytes.scales()), "the values of an int8 weight are int8 [O, K] on the cpu with dense rows, not bf16[8, 8] cpu");
-            refused(() -> new Int8Weight(bytes.values(), s.dense(DType.FP32, ones(7), 7)), "the scales of an int8 weight are fp32 [O] on the cpu");
+            refused(() -> new Int8Weight(w, bytes.scales()),
+                    "the values of an int8 weight are int8 [O, K] on the cpu with dense rows, not bf16[8, 8] cpu");
+            refused(() -> new Int8Weight(bytes.values(), s.dense(DType.FP32, ones(7), 7)),
+                    "the scales of an int8 weight are fp32 [O] on the cpu");
             for (float value : new float[] {Float.NaN, Float.NEGATIVE_INFINITY}) {
                 float[] values = ones(64);
                 values[8 * 3 + 5] = value;

@@ -35,7 +35,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** A model whose linears are served in int8: against a dense one that holds the dequantised weights, with deltas, in batches, and trained. */
+/** A model whose linears are served in int8: against a dense one of the dequantised weights, with deltas, in batches, and trained. */
 class Int8LinearsTest {
 
     private static final int EDGE = 16;
@@ -150,8 +150,8 @@ class Int8LinearsTest {
     @ParameterizedTest
     @EnumSource(names = {"BF16", "FP32"})
     void a_merged_delta_gives_the_bits_of_the_tiled_one_when_its_blocks_are_gone(DType type) {
-        try (LlamaModel model = int8("llama31-like", type); LlamaInference inference = new LlamaInference(model); Arena kept = Arena.ofConfined();
-                WeightOverlay tiled = WeightOverlay.of(model, blocks(model, 1, kept))) {
+        try (LlamaModel model = int8("llama31-like", type); LlamaInference inference = new LlamaInference(model);
+                Arena kept = Arena.ofConfined(); WeightOverlay tiled = WeightOverlay.of(model, blocks(model, 1, kept))) {
             WeightOverlay merged;
             try (Arena gone = Arena.ofConfined()) {
                 List<TensorBlocks> blocks = blocks(model, 1, gone);
@@ -212,8 +212,8 @@ class Int8LinearsTest {
         Files.write(folder.resolve("model.safetensors"), bytes.array());
         assertThatThrownBy(() -> open(folder, DType.BF16, ModelOptions.Form.INT8)).isInstanceOfSatisfying(Problem.class,
                 problem -> assertThat(problem.code()).isEqualTo(Problem.Code.CORRUPT_CHECKPOINT))
-                .hasMessage("model broken cannot be served in int8: " + tensor + ": row 3 of bf16[176, 64] cpu has a value that is not finite, so "
-                        + "it has no int8 form; fetch the model again, or take it out of inlay.models.int8");
+                .hasMessage("model broken cannot be served in int8: " + tensor + ": row 3 of bf16[176, 64] cpu has a value that is not "
+                        + "finite, so it has no int8 form; fetch the model again, or take it out of inlay.models.int8");
     }
 
     // ---- what tests share ----
@@ -230,7 +230,8 @@ class Int8LinearsTest {
                         .mapToObj(k -> new BlockCoordinate(k / across, k % across)).toList();
                 MemorySegment values = arena.allocate(2L * EDGE * EDGE * places.size(), 64);
                 for (long i = 0; i < values.byteSize() / 2; i++) {
-                    values.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits((float) (0.1 * random.nextGaussian())) >>> 16));
+                    float value = (float) (0.1 * random.nextGaussian());
+                    values.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits(value) >>> 16));
                 }
                 all.add(new TensorBlocks(projection.tensor(layer), (int) shape[0], (int) shape[1], EDGE, places, values));
             }

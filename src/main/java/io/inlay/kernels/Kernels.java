@@ -148,15 +148,15 @@ public interface Kernels {
     }
 
     /**
-     * {@link #linear} over a weight in bytes, each row of x through a table of its own: {@code y[m, o] = scales[o] sum_k x[m, k] values[o, k]},
-     * and where row m's table has a block, its values, exactly, in the place of {@code scales[o] values[o, k]}. {@code tiles} has M entries,
-     * null for the base alone, or is null. x bf16 or fp32 [M, K], y [M, O] of x's type or fp32. The bytes are read once for all rows. The
-     * order of the sum over k depends only on K, the implementation and the row's own table, so that the same row gives the same bits in
-     * any batch.
+     * {@link #linear} over a weight in bytes, each row of x through a table of its own: {@code y[m, o] = scales[o] sum_k x[m, k]
+     * values[o, k]}, and where row m's table has a block, its values, exactly, in the place of {@code scales[o] values[o, k]}. {@code tiles}
+     * has M entries, null for the base alone, or is null. x bf16 or fp32 [M, K], y [M, O] of x's type or fp32. The bytes are read once for
+     * all rows. The order of the sum over k depends only on K, the implementation and the row's own table, so that the same row gives the
+     * same bits in any batch.
      */
     void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y);
 
-    /** {@code out[o, k] = scales[o] values[o, k]}, rounded to its type, with the blocks of the table, if there is one, in place: out [O, K]. */
+    /** {@code out[o, k] = scales[o] values[o, k]}, rounded to its type, with the table's blocks, if there is one, in place: out [O, K]. */
     void dequantise(Int8Weight w, TileTable tiles, Tensor out);
 
     /** {@code out = w} with the table's blocks in place: w, out [O, K], contiguous rows. */

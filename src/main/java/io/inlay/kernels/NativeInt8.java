@@ -38,8 +38,8 @@ record NativeInt8(MethodHandle linear, MethodHandle dequantise) {
                 edges.setAtIndex(ValueLayout.JAVA_LONG, m, each == null ? edge : each.edge());
             }
             NativeKernels.call(() -> {
-                linear.invokeExact(x.segment(), x.stride(0), w.values().segment(), w.values().stride(0), w.scales().segment(), tables, edges,
-                        edge, y.segment(), y.stride(0), x.size(0), y.size(1), x.size(1), type(x), type(y));
+                linear.invokeExact(x.segment(), x.stride(0), w.values().segment(), w.values().stride(0), w.scales().segment(), tables,
+                        edges, edge, y.segment(), y.stride(0), x.size(0), y.size(1), x.size(1), type(x), type(y));
             });
         }
     }

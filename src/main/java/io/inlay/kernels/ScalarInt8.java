@@ -12,6 +12,7 @@ final class ScalarInt8 {
     }
 
     static void linear(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
+        Operands.linearInt8(x, w, tiles, y);
         Floats xs = Floats.of(x);
         Floats ys = Floats.of(y);
         for (int m = 0; m < x.dim(0); m++) {
@@ -34,6 +35,7 @@ final class ScalarInt8 {
     }
 
     static void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
+        Operands.dequantise(w, tiles, out);
         Floats outs = Floats.of(out);
         for (int o = 0; o < out.dim(0); o++) {
             for (int k = 0; k < out.dim(1); k++) {

@@ -275,13 +275,11 @@ public final class ScalarKernels implements Kernels {
 
     @Override
     public void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
-        Operands.linearInt8(x, w, tiles, y);
         ScalarInt8.linear(x, w, tiles, y);
     }
 
     @Override
     public void dequantise(Int8Weight w, TileTable tiles, Tensor out) {
-        Operands.dequantise(w, tiles, out);
         ScalarInt8.dequantise(w, tiles, out);
     }
 

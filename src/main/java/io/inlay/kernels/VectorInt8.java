@@ -40,7 +40,8 @@ final class VectorInt8 {
             float scale = w.scales().segment().getAtIndex(ValueLayout.JAVA_FLOAT, o);
             for (int m = 0; m < rows.length; m++) {
                 TileTable table = tiles == null ? null : tiles.get(m);
-                float result = hasBlocks(table, o) ? withBlocks(table, o, weights, rows[m], scale) : scale * Lanes.dot(weights, 0, rows[m], inner);
+                float result = hasBlocks(table, o) ? withBlocks(table, o, weights, rows[m], scale)
+                        : scale * Lanes.dot(weights, 0, rows[m], inner);
                 ys.set(m * y.stride(0) + o, result);
             }
         }

@@ -10,9 +10,9 @@ import java.util.Collections;
 import java.util.stream.IntStream;
 
 /**
- * One pass of many positions of one text. Linears go to libtorch's GEMM, over the base's own memory or a scratch weight with the delta's
- * blocks in place and what is bytes in the base as bf16, whose rows in bf16 do not depend on how many there are (2 or more; a test holds it). In fp32 that is not so, and they go
- * through the kernels.
+ * One pass of many positions of one text. Linears go to libtorch's GEMM, over the base's own memory or a scratch weight: with a delta's
+ * blocks in place, or what is served as bytes back in bf16. Its rows in bf16 do not depend on how many there are (2 or more; a test holds
+ * it). In fp32 that is not so, and they go through the kernels.
  *
  * <p>Legend: N tokens, H hidden, F feed-forward, Q query heads, G key/value heads, D head dimension.
  */

@@ -196,8 +196,8 @@ public class Composition {
     private Set<String> int8(List<String> served) {
         Set<String> names = new TreeSet<>(config.models().int8().orElse(List.of()));
         names.stream().filter(name -> !served.contains(name)).findFirst().ifPresent(unknown -> {
-            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.models.int8 names '" + unknown + "', which is no model of this server; it has "
-                    + String.join(", ", served));
+            throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.models.int8 names '" + unknown
+                    + "', which is no model of this server; it has " + String.join(", ", served));
         });
         return names;
     }

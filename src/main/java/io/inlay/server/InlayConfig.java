@@ -86,8 +86,8 @@ public interface InlayConfig {
         String dtype();
 
         /**
-         * Names of the models whose linears are served as bytes with a scale for each output: half of bf16's memory, faster answers, a small
-         * loss.
+         * Names of the models whose linears are served as bytes with a scale for each output: half of bf16's memory, faster answers, a
+         * small loss.
          */
         Optional<List<String>> int8();
 

@@ -19,8 +19,9 @@ import java.util.Map;
 import java.util.SplittableRandom;
 
 /**
- * {@code ./inlay bench int8 [ROUNDS]}: what serving linears in int8 loses, as perplexity, divergence and agreement of the next token on text
- * that the model was not trained on, through the kernels that answers go through; and what it gains, at Llama-3.2-1B's shape, in turns.
+ * {@code ./inlay bench int8 [ROUNDS]}: what serving linears in int8 loses, as perplexity, divergence and agreement of the next token on
+ * text that the model was not trained on, through the kernels that answers go through; and what it gains, at Llama-3.2-1B's shape, in
+ * turns.
  */
 final class Int8Bench {
 
@@ -48,14 +49,25 @@ final class Int8Bench {
     // ---- what it loses ----
 
     private void loss() throws IOException {
+        compare(WordProblems.BASE, "the embedded model, on unread documents of its corpus", WordProblems::unread);
         if (!WordProblems.available()) {
             Figures.skipped("int8.perplexity-vs-bf16", WordProblems.FOLDER + " is not there to train on and to read");
             return;
         }
-        Path folder = WordProblems.model(torch, kernels);
+        double ratio = compare(WordProblems.model(torch, kernels), "the embedded model trained on GSM8K, on its test set", WordProblems::heldOut);
+        Figures.atMost("int8.perplexity-vs-bf16", ratio, 1.01);
+    }
+
+    /** Texts for a model, so many at a time. */
+    private interface Texts {
+        List<List<int[]>> of(LlamaModel model, int together) throws IOException;
+    }
+
+    /** Perplexity in int8 over that in bf16. */
+    private double compare(Path folder, String what, Texts unseen) throws IOException {
         try (LlamaModel exact = open(folder, Form.EXACT); LlamaModel int8 = open(folder, Form.INT8)) {
             Comparison comparison = new Comparison();
-            for (List<int[]> texts : WordProblems.heldOut(exact, STREAMS)) {
+            for (List<int[]> texts : unseen.of(exact, STREAMS)) {
                 List<List<float[]>> expected = read(exact, texts);
                 List<List<float[]>> actual = read(int8, texts);
                 for (int i = 0; i < texts.size(); i++) {
@@ -64,9 +76,8 @@ final class Int8Bench {
                     }
                 }
             }
-            comparison.print(String.format(Locale.ROOT, "%,d parameters trained on GSM8K's questions and answers, read on its test set",
-                    exact.parameterCount()));
-            Figures.atMost("int8.perplexity-vs-bf16", comparison.perplexity(1) / comparison.perplexity(0), 1.01);
+            comparison.print(what + String.format(Locale.ROOT, " (%,d parameters)", exact.parameterCount()));
+            return comparison.perplexity(1) / comparison.perplexity(0);
         }
     }
 
@@ -148,8 +159,8 @@ final class Int8Bench {
             System.out.printf(Locale.ROOT, "%n%s: %,d tokens%n", what, tokens);
             System.out.printf(Locale.ROOT, "perplexity in bf16 %.5f, in int8 %.5f, %+.4f %%%n", perplexity(0), perplexity(1),
                     100 * (perplexity(1) / perplexity(0) - 1));
-            System.out.printf(Locale.ROOT, "divergence of int8 from bf16 %.3g nats a token; the same likeliest token %.3f %% of the time%n%n",
-                    divergence / tokens, 100.0 * agreed / tokens);
+            System.out.printf(Locale.ROOT, "divergence of int8 from bf16 %.3g nats a token; the same likeliest token %.3f %% of the "
+                    + "time%n%n", divergence / tokens, 100.0 * agreed / tokens);
         }
     }
 

@@ -9,6 +9,7 @@ import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.PackedBatch;
 import io.inlay.model.TrainableModel;
+import io.inlay.server.demo.corpus.Corpus;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.AdamWSettings;
 import io.inlay.tuning.LearningRate;
@@ -32,13 +33,16 @@ final class WordProblems {
 
     static final Path FOLDER = Path.of("../shared/data/gsm8k");
 
-    private static final Path BASE = Path.of("model-store/base/inlay-tiny");
+    static final Path BASE = Path.of("model-store/base/inlay-tiny");
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final int STEPS = 800;
+    private static final int STEPS = 400;
     private static final int TOKENS_PER_STEP = 2048;
     private static final double LEARNING_RATE = 1e-3;
     private static final int LONGEST = 256;
     private static final int HELD_OUT = 160;
+
+    /** A document of the embedded model's corpus behind all that it has read. */
+    private static final long UNREAD = 1_000_000;
 
     private WordProblems() {
     }
@@ -58,7 +62,8 @@ final class WordProblems {
         for (String file : List.of("config.json", "tokenizer.json", "tokenizer_config.json")) {
             Files.write(folder.resolve(file), Files.readAllBytes(BASE.resolve(file)));
         }
-        try (LlamaModel model = LlamaModel.open(torch, kernels, BASE, ModelOptions.defaults()); TrainableModel weights = new TrainableModel(model)) {
+        try (LlamaModel model = LlamaModel.open(torch, kernels, BASE, ModelOptions.defaults());
+                TrainableModel weights = new TrainableModel(model)) {
             List<int[]> texts = texts(model, "train.jsonl");
             SplittableRandom random = new SplittableRandom(1);
             var settings = new Pretraining.Settings(STEPS, LearningRate.linear(LEARNING_RATE), new AdamWSettings(0.9, 0.95, 1e-8, 0.05), 1,
@@ -87,7 +92,21 @@ final class WordProblems {
 
     /** Texts of the test set, so many at a time. */
     static List<List<int[]>> heldOut(LlamaModel model, int together) throws IOException {
-        List<int[]> texts = texts(model, "test.jsonl").subList(0, HELD_OUT);
+        return groups(texts(model, "test.jsonl").subList(0, HELD_OUT), together);
+    }
+
+    /** Documents of the embedded model's own corpus that it has not read. */
+    static List<List<int[]>> unread(LlamaModel model, int together) {
+        Corpus corpus = new Corpus(1);
+        List<int[]> texts = new ArrayList<>();
+        for (int i = 0; i < HELD_OUT; i++) {
+            int[] tokens = model.tokenizer().encode(corpus.document(UNREAD + i), true);
+            texts.add(tokens.length > LONGEST ? Arrays.copyOf(tokens, LONGEST) : tokens);
+        }
+        return groups(texts, together);
+    }
+
+    private static List<List<int[]>> groups(List<int[]> texts, int together) {
         List<List<int[]>> groups = new ArrayList<>();
         for (int from = 0; from < texts.size(); from += together) {
             groups.add(texts.subList(from, Math.min(from + together, texts.size())));
