@@ -22,7 +22,12 @@ done
 out=${1:-$here/../target/cuda}
 names=$(cd "$here" && for source in *.cu; do echo "${source%.cu}"; done)
 
-stamp() { echo "// sha256 of $1.cu and inlay.cuh: $(cat "$here/$1.cu" "$here/inlay.cuh" | sha256sum | cut -c1-64)"; }
+stamp() {
+    local headers
+    headers=$(sed -n 's:^#include "\(.*\)"$:\1:p' "$here/$1.cu" | paste -sd ' ')
+    # shellcheck disable=SC2086
+    echo "// sha256 of $1.cu and $headers: $(cd "$here" && cat "$1.cu" $headers | sha256sum | cut -c1-64)"
+}
 
 # Lines "KERNEL FILE", after the version of CUDA that a driver must have.
 list() {
@@ -92,7 +97,7 @@ for name in $names; do
     fi
     for arch in 80 90; do
         cubin=$out/$name.sm_$arch.cubin
-        if [ -f "$cubin" ] && [ -z "$(find "$here/$name.cu" "$here/inlay.cuh" "$here/cuda.sh" -newer "$cubin")" ]; then
+        if [ -f "$cubin" ] && [ -z "$(find "$here/$name.cu" "$here"/*.cuh "$here/cuda.sh" -newer "$cubin")" ]; then
             continue
         fi
         log=$(compile -cubin "-arch=sm_$arch" -Xptxas -v -o "$cubin" 2>&1) || { rm -f "$cubin"; echo "$log" >&2; exit 1; }

@@ -44,6 +44,7 @@ struct OneTable {
         slice = my_slice;
         stage = 0;
         stages = stages_of(a.k, slice);
+        table = row < a.o ? table : nullptr;  // where the last block's rows go beyond the weight's, so would the table
         tile = entry(table, edge, a.k, row, begin_of(0, slice));
     }
 
@@ -79,7 +80,7 @@ struct TableForEachRow {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int m = lane + 32 * i;
-            table[i] = m < a.m ? tables[m] : nullptr;
+            table[i] = m < a.m && row < a.o ? tables[m] : nullptr;
             edge[i] = m < a.m ? edges[m] : STEP;
             tile[i] = entry(table[i], edge[i], a.k, row, begin_of(0, slice));
             from[i].at = nullptr;

@@ -24,6 +24,7 @@ import org.junit.jupiter.api.Test;
 class CudaImagesTest {
 
     private static final Path KERNELS = Path.of("kernels");
+    private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"(.*)\"$");
     private static final Pattern ENTRY = Pattern.compile("\\.visible \\.entry (\\w+)\\(");
 
     @Test
@@ -33,7 +34,7 @@ class CudaImagesTest {
             Path ptx = KERNELS.resolve(name.replace(".cu", ".ptx"));
             assertThat(ptx).as("kernels/cuda.sh writes it").isRegularFile();
             assertThat(Files.readAllLines(ptx).getFirst()).as(ptx + " is older than its source; run kernels/cuda.sh")
-                    .isEqualTo("// sha256 of " + name + " and inlay.cuh: " + digest(source, KERNELS.resolve("inlay.cuh")));
+                    .isEqualTo("// sha256 of " + name + " and " + String.join(" ", headers(source)) + ": " + digest(source));
         }
     }
 
@@ -90,11 +91,17 @@ class CudaImagesTest {
         }
     }
 
-    private static String digest(Path... files) throws IOException {
+    private static List<String> headers(Path source) throws IOException {
+        return INCLUDE.matcher(Files.readString(source)).results().map(match -> match.group(1)).toList();
+    }
+
+    /** Of the source and its headers. */
+    private static String digest(Path source) throws IOException {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            for (Path file : files) {
-                digest.update(Files.readAllBytes(file));
+            digest.update(Files.readAllBytes(source));
+            for (String header : headers(source)) {
+                digest.update(Files.readAllBytes(KERNELS.resolve(header)));
             }
             return HexFormat.of().formatHex(digest.digest());
         } catch (NoSuchAlgorithmException impossible) {

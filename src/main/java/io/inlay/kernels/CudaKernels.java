@@ -172,6 +172,18 @@ public final class CudaKernels implements Kernels {
     }
 
     @Override
+    public void keep(Tensor keys, Tensor values, List<KvPages> caches) {
+        Operands.keep(keys, values, caches);
+        rows.keep(keys, values, caches);
+    }
+
+    @Override
+    public void keep(Tensor keys, Tensor values, KvPages cache) {
+        Operands.keep(keys, values, cache);
+        rows.keep(keys, values, cache);
+    }
+
+    @Override
     public void pagedAttention(Tensor q, List<KvPages> caches, float scale, Tensor out) {
         Operands.pagedAttention(q, caches, out);
         attention.pagedAttention(q, caches, scale, out);
