@@ -276,7 +276,8 @@ INLINE void band(const struct linear *a, const int form, const int ROWS, const i
         if (a->tiles || a->masks) chunk = MAX(1, chunk / a->edge) * a->edge;
         if (a->m <= FEW_INPUTS || a->k % step) chunk = a->k;
         const char *next = m ? NULL : at(a->w, (o + rows) * a->w_stride, a->type);
-        for (long k = 0; k < a->k; k += chunk) {
+        long k = 0;
+        do {
             const long end = MIN(k + chunk, a->k);
             for (long r = 0; r < rows; r += ROWS) {
 #define CASE(COUNT) case COUNT: if (COUNT <= most) block(a, form, ROWS, COUNT, o + r, m, k, end, next, sums + r * COUNT); break
@@ -286,7 +287,8 @@ INLINE void band(const struct linear *a, const int form, const int ROWS, const i
 #undef CASE
                 if (next) next += (end - k) * width_of(form) * ROWS;
             }
-        }
+            k = end;
+        } while (k < a->k);
     }
 }
 
