@@ -5,16 +5,19 @@
  * contiguous [edge, edge] squares that stand in for w's, 0 for w's own. Mixed: a table and an edge, or null, for each row of x.
  * Reference: io.inlay.kernels.ScalarKernels.linear
  *
- * Order of summation: lane l of one vector of fp32 sums takes the elements (bf16: pairs of elements) l, l + LANES, l + 2 LANES, ... of k in
- * ascending order; the lanes are added by sum_lanes at the end. That depends on K and the instruction set alone: rows are grouped and
- * tiles looked up around this chain, never inside it. With AVX512_BF16 (vdpbf16ps) denormal products and operands count as 0.
+ * Order of summation: lane l of one vector of fp32 sums takes the elements (bf16: pairs of elements, the odd one first, each by a fused
+ * multiply-add) l, l + LANES, l + 2 LANES, ... of k in ascending order; the lanes are added by sum_lanes at the end. That depends on K
+ * and the instruction set alone: rows are grouped, k is cut and tiles are looked up around this chain, never inside it.
  *
- * At M = 1 memory bounds it and rows are read one by one, as one stream; for more inputs several rows share each load of x.
+ * With AVX512_BF16 denormals count as 0, because vdpbf16ps takes them so; all else that it does is two fused multiply-adds. Intel's
+ * cores start one vdpbf16ps in two cycles, but four fused multiply-adds, so that there many inputs take the latter, for the same bits.
+ *
+ * At M = 1 memory bounds it: some rows go together, since the chain of one alone would be as slow as memory. For many inputs what is
+ * open of x and of the sums stays in the first-level cache while weights pass: a band of rows takes k in chunks.
  */
 #include "inlay.h"
 
 #include <stdlib.h>
-
 
 struct linear {
     const void *x, *packed, *w;
@@ -22,24 +25,49 @@ struct linear {
     long m, o, k, x_stride, w_stride, y_stride;
     const uint64_t *tiles;
     long edge;
-    int type, y_type;
+    int type, y_type, form;
     /* Mixed: edge is the greatest common divisor of all edges, masks [O / edge, K / edge] have bit m where row m has a tile. */
     const uint64_t *const *tables;
     const int64_t *edges;
     const uint32_t *masks;
 };
 
-enum { MOST_INPUTS = 8, MOST_ROWS = 8, STREAM_AHEAD = 8192 };
+/* How products are made: FP32 and BF16 as both operands lie in memory, WIDENED from w in bf16 and packed x in fp32. */
+enum { WIDENED = 2 };
 
-INLINE long step_of(int type) { return type == BF16 ? 2 * LANES : LANES; }
+enum { MOST_INPUTS = 8, FEW_INPUTS = 4, MOST_ROWS = 4, MANY_ROWS = 3, BAND = 12, CHUNK_BYTES = 16384 };
 
-INLINE vfloat multiply_add(vfloat sum, vuint w, vuint x, int type) {
-    if (type == FP32) return (vfloat) w * (vfloat) x + sum;
+enum { MOST_SUMS = MOST_ROWS * MOST_INPUTS / LANES * LANES + LANES };
+
+INLINE long step_of(int form) { return form == FP32 ? LANES : 2 * LANES; }
+
+INLINE long width_of(int form) { return form == FP32 ? 4 : 2; }
+
+/* Vectors of packed x in a step: of the odd elements, of the even ones. */
+INLINE int parts_of(int form) { return form == WIDENED ? 2 : 1; }
+
+#if defined(__AVX512BF16__)
+enum { PAIRS = 1 };  /* there is an instruction for products of pairs */
+INLINE int widens(void) { return __builtin_cpu_is("intel"); }
+#else
+enum { PAIRS = 0 };
+INLINE int widens(void) { return 1; }
+#endif
+
+INLINE int form_of(int type, long m) { return type == FP32 ? FP32 : m > FEW_INPUTS && widens() ? WIDENED : BF16; }
+
+INLINE vfloat odd(vuint pairs) { return (vfloat) (pairs & 0xFFFF0000u); }
+
+INLINE vfloat even(vuint pairs) { return (vfloat) (pairs << 16); }
+
+INLINE vfloat multiply_add(vfloat sum, vuint w, vuint x, int form, int part) {
+    if (form == FP32) return (vfloat) w * (vfloat) x + sum;
+    if (form == WIDENED) return (part == 0 ? odd(w) : even(w)) * (vfloat) x + sum;
 #if defined(__AVX512BF16__)
     return (vfloat) _mm512_dpbf16_ps((__m512) sum, (__m512bh) w, (__m512bh) x);
 #else
-    sum = (vfloat) (w << 16) * (vfloat) (x << 16) + sum;
-    return (vfloat) (w & 0xFFFF0000u) * (vfloat) (x & 0xFFFF0000u) + sum;
+    sum = odd(w) * odd(x) + sum;
+    return even(w) * even(x) + sum;
 #endif
 }
 
@@ -49,21 +77,31 @@ INLINE vuint raw(const void *p) {
     return value;
 }
 
+INLINE long packed_bytes(const struct linear *a, long inputs) {
+    return inputs * ((a->k + step_of(a->form) - 1) / step_of(a->form)) * parts_of(a->form) * (long) sizeof(vuint);
+}
+
 /*
- * A copy of x as the inner loop reads it, one stream: for each set of at most 8 inputs, for each step of k, one vector of each
- * input; k is filled up with 0 to whole steps. Rows of x a power of two apart would share their places in the first-level cache.
+ * A copy of x as the inner loop reads it, one stream: for each set of at most 8 inputs, for each step of k, for each part, one vector
+ * of each input; k is filled up with 0 to whole steps. Rows of x a power of two apart would share their places in the first-level cache.
  */
 static void pack(const struct linear *a, char *packed) {
-    const long width = bytes_of(a->type), step = step_of(a->type), steps = (a->k + step - 1) / step;
+    const long width = width_of(a->form), step = step_of(a->form);
     for (long first = 0; first < a->m; first += MOST_INPUTS) {
-        const long count = MIN(MOST_INPUTS, a->m - first);
+        const long count = MIN(MOST_INPUTS, a->m - first), across = count * sizeof(vuint);
         for (long c = 0; c < count; c++) {
-            const char *x = at(a->x, (first + c) * a->x_stride, a->type);
-            char *to = packed + (first * steps + c) * sizeof(vuint);
-            for (long s = 0; s < steps; s++, to += count * sizeof(vuint)) {
-                const long left = a->k - s * step;
-                if (left < step) memset(to, 0, sizeof(vuint));
-                memcpy(to, x + s * sizeof(vuint), left < step ? left * width : (long) sizeof(vuint));
+            char *to = packed + packed_bytes(a, first) + c * sizeof(vuint);
+            for (long k = 0; k < a->k; k += step, to += parts_of(a->form) * across) {
+                const char *x = at(a->x, (first + c) * a->x_stride + k, a->type);
+                vuint bits = {0};
+                if (a->k - k < step) memcpy(&bits, x, (a->k - k) * width);
+                else bits = raw(x);
+                if (a->form == WIDENED) {
+                    const vfloat second = even(bits);
+                    memcpy(to + across, &second, sizeof second);
+                    bits = (vuint) odd(bits);
+                }
+                memcpy(to, &bits, sizeof bits);
             }
         }
     }
@@ -78,114 +116,199 @@ INLINE const char *weights(const struct linear *a, long o, long k) {
     return at(a->w, o * a->w_stride + k, a->type);
 }
 
-/*
- * What to prefetch while a segment is read: the same number of bytes, in the order of memory where the next group's rows lie behind
- * each other (one stream of addresses reaches 0.9 of the bandwidth, several at once 0.6 to 0.7, on Zen 5), else row by row.
- */
-struct ahead { const char *from; long scale, apart; };
-
-INLINE struct ahead look_ahead(const struct linear *a, const int ROWS, long o, long start, const char *w) {
-    const int tile = a->tiles && w != (const char *) at(a->w, o * a->w_stride + start, a->type);
-    const long pitch = (tile ? a->edge : a->w_stride) * bytes_of(a->type);
-    if (ROWS == 1) return (struct ahead) {w + (tile ? 4 * pitch : STREAM_AHEAD), 1, 0};
-    if (a->tiles && !tile) return (struct ahead) {w + ROWS * pitch, 1, pitch};
-    return (struct ahead) {w + ROWS * pitch, ROWS, sizeof(vuint)};
+INLINE const char *weights_of_input(const struct linear *a, long m, long o, long k) {
+    const long edge = a->edges[m];
+    const uint64_t tile = a->tables[m][o / edge * (a->k / edge) + k / edge];
+    return (const char *) (uintptr_t) tile + (o % edge * edge + k % edge) * bytes_of(a->type);
 }
 
-/* Writes the sums of ROWS outputs from o on, of COUNT inputs each, to columns of y. */
-INLINE void put_sums(const struct linear *a, const int ROWS, const int COUNT, const vfloat *sums, long o, void *y) {
-    enum { MOST = MOST_ROWS * MOST_INPUTS };
-    float wide[MOST + LANES];
-    UNROLL for (int first = 0; first < ROWS * COUNT; first += LANES) {
-        store(wide, first, FP32, sum_each(sums + first, MIN(LANES, ROWS * COUNT - first)));
-    }
+/* Writes sums [rows, count] of outputs from o on to columns of y. Reads sums up to a multiple of LANES. */
+static __attribute__((noinline)) void put_sums(const struct linear *a, int rows, int count, const vfloat *sums, long o, void *y) {
+    float wide[MOST_SUMS];
+    for (int first = 0; first < rows * count; first += LANES) store(wide, first, FP32, sum_each(sums + first, LANES));
     if (a->y_type == FP32) {
-        UNROLL for (int c = 0; c < COUNT; c++) {
-            UNROLL for (int r = 0; r < ROWS; r++) put(y, c * a->y_stride + o + r, FP32, wide[r * COUNT + c]);
+        for (int c = 0; c < count; c++) {
+            for (int r = 0; r < rows; r++) put(y, c * a->y_stride + o + r, FP32, wide[r * count + c]);
         }
         return;
     }
-    uint16_t bits[MOST + LANES];
-    UNROLL for (int first = 0; first < ROWS * COUNT; first += LANES) store(bits, first, BF16, load(wide, first, FP32));
-    UNROLL for (int c = 0; c < COUNT; c++) {
-        UNROLL for (int r = 0; r < ROWS; r++) ((uint16_t *) y)[c * a->y_stride + o + r] = bits[r * COUNT + c];
+    uint16_t bits[MOST_SUMS];
+    for (int first = 0; first < rows * count; first += LANES) store(bits, first, BF16, load(wide, first, FP32));
+    for (int c = 0; c < count; c++) {
+        for (int r = 0; r < rows; r++) ((uint16_t *) y)[c * a->y_stride + o + r] = bits[r * count + c];
     }
 }
 
 /*
- * Outputs [o, o + ROWS) for COUNT inputs, whose packed x starts at `packed` and whose results go to column o of `y`. The constants make it
- * straight-line code with all sums in registers.
+ * What to prefetch while a segment is read: the same number of bytes, in the order of memory where the next rows lie behind each other
+ * (one stream of addresses reaches more of the bandwidth than several at once), else row by row.
  */
-INLINE void block(const struct linear *a, const int type, const int ROWS, const int COUNT, long o, const char *packed, void *y) {
-    const long step = step_of(type), width = bytes_of(type), segment = a->tiles ? a->edge : a->k;
-    const long whole = segment / step * step * width, rest = segment * width - whole;
-    vuint last[MOST_ROWS];  /* the weights behind the last whole step, filled up with 0: only where one segment is all of k */
-    if (rest) {
-        for (int r = 0; r < ROWS; r++) {
-            last[r] = (vuint) {0};
-            memcpy(&last[r], weights(a, o + r, 0) + whole, rest);
-        }
-    }
-    vfloat sums[MOST_ROWS][MOST_INPUTS];
+struct ahead { const char *from; long scale, apart; };
+
+/*
+ * `bytes` of ROWS rows of weights against COUNT of the `across` inputs that packed x holds; sums [ROWS, COUNT]. The constants make it
+ * straight-line code with all sums in registers, which they reach through `open` alone, since compilers leave `sums` in memory.
+ */
+INLINE void segment(vfloat *sums, const char *const *w, long bytes, const char *x, struct ahead ahead, const int form, const int ROWS,
+        const int COUNT, const int across) {
+    vfloat open[MOST_ROWS][MOST_INPUTS];
     UNROLL for (int r = 0; r < ROWS; r++) {
-        UNROLL for (int c = 0; c < COUNT; c++) sums[r][c] = splat(0);
+        UNROLL for (int c = 0; c < COUNT; c++) open[r][c] = sums[r * COUNT + c];
     }
-    for (long start = 0; start < a->k; start += segment) {
-        const char *w[MOST_ROWS];
-        UNROLL for (int r = 0; r < ROWS; r++) w[r] = weights(a, o + r, start);
-        const struct ahead ahead = look_ahead(a, ROWS, o, start, w[0]);
-        for (long byte = 0; byte < whole; byte += sizeof(vuint)) {
-            vuint ws[MOST_ROWS];
+    const char *next = ahead.from;
+    const long stride = ahead.scale * sizeof(vuint);
+    for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
+        vuint ws[MOST_ROWS];
+        UNROLL for (int r = 0; r < ROWS; r++) ws[r] = raw(w[r] + byte);
+        if (next) {
             UNROLL for (int r = 0; r < ROWS; r++) {
-                ws[r] = raw(w[r] + byte);
-                __builtin_prefetch(ahead.from + byte * ahead.scale + r * ahead.apart);
+                if (COUNT > FEW_INPUTS) __builtin_prefetch(next + r * ahead.apart, 0, 2);  /* the first-level cache is x's */
+                else __builtin_prefetch(next + r * ahead.apart);
             }
+            next += stride;
+        }
+        UNROLL for (int part = 0; part < parts_of(form); part++) {
             UNROLL for (int c = 0; c < COUNT; c++) {
-                vuint xs = raw(packed + c * sizeof(vuint));
-                UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] = multiply_add(sums[r][c], ws[r], xs, type);
+                vuint xs = raw(x + c * sizeof(vuint));
+#if defined(__AVX512F__)
+                __asm__("" : "+v"(xs));  /* one load for all rows, where compilers would give each product its own */
+#endif
+                UNROLL for (int r = 0; r < ROWS; r++) open[r][c] = multiply_add(open[r][c], ws[r], xs, form, part);
             }
-            packed += COUNT * sizeof(vuint);
+            x += across * sizeof(vuint);
         }
     }
-    vfloat results[MOST_ROWS * MOST_INPUTS];
     UNROLL for (int r = 0; r < ROWS; r++) {
-        UNROLL for (int c = 0; c < COUNT; c++) results[r * COUNT + c] = sums[r][c];
+        UNROLL for (int c = 0; c < COUNT; c++) sums[r * COUNT + c] = open[r][c];
     }
-    if (rest) {
-        for (int i = 0; i < ROWS * COUNT; i++) {
-            results[i] = multiply_add(results[i], last[i / COUNT], raw(packed + i % COUNT * sizeof(vuint)), type);
-        }
-    }
-    put_sums(a, ROWS, COUNT, results, o, y);
 }
 
-/* All inputs against ROWS outputs. */
-INLINE void group(const struct linear *a, const int type, const int ROWS, const int MOST, long o) {
-    const long steps = (a->k + step_of(type) - 1) / step_of(type);
-    for (long m = 0; m < a->m; m += MOST_INPUTS) {
-        const char *packed = (const char *) a->packed + m * steps * sizeof(vuint);
-        void *y = at(a->y, m * a->y_stride, a->y_type);
-#define CASE(COUNT) case COUNT: if (COUNT <= MOST) block(a, type, ROWS, COUNT, o, packed, y); break
-        switch (MIN(MOST_INPUTS, a->m - m)) {
-            CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
-        }
+/* Where the run of k from `begin` on ends in which ROWS outputs read the base for all inputs, or none at the first tile. */
+INLINE long run_end(const struct linear *a, const int ROWS, long o, long begin, long end, uint32_t inputs) {
+    if (!a->tiles && !a->masks) return end;
+    const long across = a->k / a->edge, first = o / a->edge * across, last = (o + ROWS - 1) / a->edge * across;
+    long k = begin;
+    for (; k < end; k += a->edge) {
+        const long tile = k / a->edge;
+        if (a->masks ? (a->masks[first + tile] & inputs) != 0 : a->tiles[first + tile] || a->tiles[last + tile]) break;
+    }
+    return MIN(k, end);
+}
+
+/* As `segment`, for one of `across` inputs and its own tile in column k of tiles. Not part of the code around it, for its size. */
+static __attribute__((noinline)) void own_tile(const struct linear *a, int rows, long m, long o, long k, vfloat *sums, const char *x,
+        int across) {
+    const long pitch = a->edges[m] * width_of(a->form), bytes = a->edge * width_of(a->form);
+    const char *w[MOST_ROWS];
+    for (int r = 0; r < rows; r++) w[r] = weights_of_input(a, m, o + r, k);
+    const struct ahead ahead = {w[0] + rows * pitch, 1, pitch};
+#define CASE(ROWS) case ROWS: \
+        if (a->form == BF16) segment(sums, w, bytes, x, ahead, BF16, ROWS, 1, across); \
+        else segment(sums, w, bytes, x, ahead, WIDENED, ROWS, 1, across); \
+        break
+    switch (rows) {
+        CASE(1); CASE(MANY_ROWS); CASE(MOST_ROWS);
+    }
 #undef CASE
+}
+
+/*
+ * A tile that some inputs [m, m + COUNT) have of their own: the base was multiplied with all, from `before` on; those that have one go
+ * back to before and are multiplied with theirs, so that the base's weights are read once, whoever shares them.
+ */
+INLINE void own_tiles(const struct linear *a, const int ROWS, const int COUNT, long o, long k, long m, uint32_t own, const char *x,
+        const vfloat *before, vfloat *sums) {
+    for (int c = 0; c < COUNT; c++) {
+        if (!(own >> c & 1)) continue;
+        vfloat one[MOST_ROWS];
+        for (int r = 0; r < ROWS; r++) one[r] = before[r * COUNT + c];
+        own_tile(a, ROWS, m + c, o, k, one, x + c * sizeof(vuint), COUNT);
+        for (int r = 0; r < ROWS; r++) sums[r * COUNT + c] = one[r];
     }
 }
 
 /*
- * One input: rows one by one, a single stream. More: as many rows at a time as leave registers for the weights, rows x inputs being
- * the sums that are open (32 vector registers; AVX2's 16 spill some).
+ * Outputs [o, o + ROWS) for inputs [m, m + COUNT) and k in [begin, end): from and to `sums`, and to column o of y at the end of k.
+ * next: what memory holds ahead of these weights, or null where they have been read just now.
  */
-INLINE void outputs(const struct linear *a, const int type, long begin, long end) {
+INLINE void block(const struct linear *a, const int form, const int ROWS, const int COUNT, long o, long m, long begin, long end,
+        const char *next, vfloat *sums) {
+    const long step = step_of(form), width = width_of(form), whole = end / step * step, x_step = parts_of(form) * COUNT * sizeof(vuint);
+    const uint32_t inputs = (1u << COUNT) - 1;
+    const char *x = (const char *) a->packed + packed_bytes(a, m) + begin / step * x_step;
+    if (begin == 0) memset(sums, 0, ROWS * COUNT * sizeof *sums);
+    for (long k = begin, stop; k < whole; x += (stop - k) / step * x_step, k = stop) {
+        stop = run_end(a, ROWS, o, k, whole, inputs << m);
+        const int tiled = stop == k;
+        if (tiled) stop = MIN(k + a->edge, whole);
+        const uint32_t own = tiled && a->masks ? a->masks[o / a->edge * (a->k / a->edge) + k / a->edge] >> m & inputs : 0;
+        const char *w[MOST_ROWS];
+        UNROLL for (int r = 0; r < ROWS; r++) w[r] = weights(a, o + r, k);
+        const long pitch = (tiled && !a->masks ? a->edge : a->w_stride) * width;
+        struct ahead ahead = {next ? w[0] + ROWS * pitch : NULL, 1, pitch};
+        if (tiled && !a->masks) ahead = (struct ahead) {w[0] + ROWS * pitch, ROWS, sizeof(vuint)};
+        else if (next && stop - k == whole - begin) ahead = (struct ahead) {next, ROWS, sizeof(vuint)};
+        vfloat before[MOST_ROWS * MOST_INPUTS];
+        if (own) memcpy(before, sums, ROWS * COUNT * sizeof *sums);
+        if (own != inputs) segment(sums, w, (stop - k) * width, x, ahead, form, ROWS, COUNT, COUNT);
+        if (own) own_tiles(a, ROWS, COUNT, o, k, m, own, x, before, sums);
+    }
+    if (end < a->k) return;
+    for (int i = 0; end > whole && i < ROWS * COUNT; i++) {  /* behind the last whole step, which only one segment of all k leaves */
+        vuint last = {0};
+        memcpy(&last, weights(a, o + i / COUNT, 0) + whole * width, (end - whole) * width);
+        for (int part = 0; part < parts_of(form); part++) {
+            sums[i] = multiply_add(sums[i], last, raw(x + (part * COUNT + i % COUNT) * sizeof(vuint)), form, part);
+        }
+    }
+    put_sums(a, ROWS, COUNT, sums, o, at(a->y, m * a->y_stride, a->y_type));
+}
+
+/* All inputs against `rows` outputs, ROWS at a time, k in chunks of which x fits the first-level cache. */
+INLINE void band(const struct linear *a, const int form, const int ROWS, const int MOST, long o, long rows) {
+    const long step = step_of(form);
+    vfloat sums[BAND * MOST_INPUTS + LANES];
+    memset(sums + BAND * MOST_INPUTS, 0, LANES * sizeof *sums);
+    for (long m = 0; m < a->m; m += MOST_INPUTS) {
+        const long count = MIN(MOST_INPUTS, a->m - m);
+        const int most = form == BF16 && !PAIRS ? MIN(MOST, FEW_INPUTS) : MOST;
+        long chunk = MAX(1, CHUNK_BYTES / (count * parts_of(form) * (long) sizeof(vuint))) * step;
+        if (a->tiles || a->masks) chunk = MAX(1, chunk / a->edge) * a->edge;
+        if (a->m <= FEW_INPUTS || a->k % step) chunk = a->k;
+        const char *next = m ? NULL : at(a->w, (o + rows) * a->w_stride, a->type);
+        long k = 0;
+        do {
+            const long end = MIN(k + chunk, a->k);
+            for (long r = 0; r < rows; r += ROWS) {
+#define CASE(COUNT) case COUNT: if (COUNT <= most) block(a, form, ROWS, COUNT, o + r, m, k, end, next, sums + r * COUNT); break
+                switch (count) {
+                    CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
+                }
+#undef CASE
+                if (next) next += (end - k) * width_of(form) * ROWS;
+            }
+            k = end;
+        } while (k < a->k);
+    }
+}
+
+/* As many rows at a time as leave registers for the weights, rows x inputs being the sums that are open (AVX2's 16 spill some). */
+INLINE void outputs(const struct linear *a, const int form, long begin, long end) {
     long o = begin;
-    if (a->m > 4) for (; o + 3 <= end; o += 3) group(a, type, 3, 8, o);
-    else if (a->m > 1) for (; o + 4 <= end; o += 4) group(a, type, 4, 4, o);
-    for (; o < end; o++) group(a, type, 1, 8, o);
+    if (a->m > FEW_INPUTS) {
+        for (long rows; o + MANY_ROWS <= end; o += rows) {
+            rows = MIN(BAND, (end - o) / MANY_ROWS * MANY_ROWS);
+            band(a, form, MANY_ROWS, MOST_INPUTS, o, rows);
+        }
+    } else {
+        for (; o + MOST_ROWS <= end; o += MOST_ROWS) band(a, form, MOST_ROWS, FEW_INPUTS, o, MOST_ROWS);
+    }
+    for (; o < end; o++) band(a, form, 1, MOST_INPUTS, o, 1);
 }
 
 static void range(const struct linear *a, long begin, long end) {
-    if (a->type == BF16) outputs(a, BF16, begin, end);
+    if (a->form == BF16) outputs(a, BF16, begin, end);
+    else if (a->form == WIDENED) outputs(a, WIDENED, begin, end);
     else outputs(a, FP32, begin, end);
 }
 
@@ -207,109 +330,24 @@ static void gathered(const struct linear *a, long begin, long end) {
 
 static void linear(const void *arguments, long begin, long end) {
     const struct linear *a = arguments;
-    if (a->tiles && a->edge < a->k && a->edge % step_of(a->type)) gathered(a, begin, end);
-    else range(a, begin, end);
-}
-
-/* ---- mixed: rows of x with tile tables of their own ---- */
-
-INLINE const char *weights_of_row(const struct linear *a, long m, long o, long k) {
-    const long edge = a->edges[m];
-    const uint64_t *tiles = a->tables[m];
-    const uint64_t tile = tiles ? tiles[o / edge * (a->k / edge) + k / edge] : 0;
-    return tile ? (const char *) (uintptr_t) tile + (o % edge * edge + k % edge) * bytes_of(a->type) : at(a->w, o * a->w_stride + k, a->type);
-}
-
-typedef vfloat Sums[MOST_ROWS][MOST_INPUTS];
-
-/* `bytes` of ROWS rows that lie `pitch` apart against all COUNT inputs. */
-INLINE void shared(Sums sums, const char *w, const long pitch, const long bytes, const char *x, const int type, const int ROWS,
-        const int COUNT) {
-    for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
-        vuint ws[MOST_ROWS];
-        UNROLL for (int r = 0; r < ROWS; r++) {
-            ws[r] = raw(w + r * pitch + byte);
-            __builtin_prefetch(w + (ROWS + r) * pitch + byte);
+#if defined(__AVX512BF16__)
+    const unsigned before = _mm_getcsr();
+    if (a->type == BF16) _mm_setcsr(before | 0x8040);  /* denormal results and operands are 0 */
+#endif
+    if (a->masks) {
+        for (long o = begin; o < end;) {  /* outputs that go together lie in one row of tiles */
+            const long stop = MIN(end, (o / a->edge + 1) * a->edge);
+            range(a, o, stop);
+            o = stop;
         }
-        UNROLL for (int c = 0; c < COUNT; c++) {
-            const vuint xs = raw(x + c * sizeof(vuint));
-            UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] = multiply_add(sums[r][c], ws[r], xs, type);
-        }
-        x += COUNT * sizeof(vuint);
+    } else if (a->tiles && a->edge < a->k && a->edge % step_of(a->form)) {
+        gathered(a, begin, end);
+    } else {
+        range(a, begin, end);
     }
-}
-
-/*
- * As `block`, for inputs [m, m + COUNT). Where some of them have tiles, the base is multiplied with all, and those that have are taken
- * back to before and multiplied with their own: the base's weights are read once, whoever shares them.
- */
-INLINE void mixed_block(const struct linear *a, const int type, const int ROWS, const int COUNT, long o, long m, const char *packed,
-        void *y) {
-    const long width = bytes_of(type), bytes = a->edge * width, pitch = a->w_stride * width;
-    const uint32_t *masks = a->masks + o / a->edge * (a->k / a->edge), all = (1u << COUNT) - 1;
-    Sums sums;
-    UNROLL for (int r = 0; r < ROWS; r++) {
-        UNROLL for (int c = 0; c < COUNT; c++) sums[r][c] = splat(0);
-    }
-    for (long start = 0; start < a->k; start += a->edge, packed += bytes * COUNT) {
-        const uint32_t own = *masks++ >> m & all;
-        const char *base = at(a->w, o * a->w_stride + start, type);
-        if (!own) {
-            shared(sums, base, pitch, bytes, packed, type, ROWS, COUNT);
-            continue;
-        }
-        Sums before;
-        UNROLL for (int r = 0; r < ROWS; r++) {
-            UNROLL for (int c = 0; c < COUNT; c++) before[r][c] = sums[r][c];
-        }
-        if (own != all) shared(sums, base, pitch, bytes, packed, type, ROWS, COUNT);
-        UNROLL for (int c = 0; c < COUNT; c++) {
-            if (!(own >> c & 1)) continue;
-            const char *w = weights_of_row(a, m + c, o, start), *x = packed + c * sizeof(vuint);
-            const long apart = a->edges[m + c] * width;
-            vfloat one[MOST_ROWS];
-            UNROLL for (int r = 0; r < ROWS; r++) one[r] = before[r][c];
-            for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
-                const vuint xs = raw(x + byte * COUNT);
-                UNROLL for (int r = 0; r < ROWS; r++) {
-                    one[r] = multiply_add(one[r], raw(w + r * apart + byte), xs, type);
-                    __builtin_prefetch(w + (ROWS + r) * apart + byte);
-                }
-            }
-            UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] = one[r];
-        }
-    }
-    vfloat results[MOST_ROWS * MOST_INPUTS];
-    UNROLL for (int r = 0; r < ROWS; r++) {
-        UNROLL for (int c = 0; c < COUNT; c++) results[r * COUNT + c] = sums[r][c];
-    }
-    put_sums(a, ROWS, COUNT, results, o, y);
-}
-
-INLINE void mixed_group(const struct linear *a, const int type, const int ROWS, long o) {
-    const long steps = a->k / step_of(type);
-    for (long m = 0; m < a->m; m += MOST_INPUTS) {
-        const char *packed = (const char *) a->packed + m * steps * sizeof(vuint);
-        void *y = at(a->y, m * a->y_stride, a->y_type);
-#define CASE(COUNT) case COUNT: mixed_block(a, type, ROWS, COUNT, o, m, packed, y); break
-        switch (MIN(MOST_INPUTS, a->m - m)) {
-            CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
-        }
-#undef CASE
-    }
-}
-
-/* Outputs that go together lie in one row of tiles. */
-INLINE void mixed_outputs(const struct linear *a, const int type, long begin, long end) {
-    for (long o = begin; o < end;) {
-        const long stop = MIN(end, (o / a->edge + 1) * a->edge);
-        for (; o + 3 <= stop; o += 3) mixed_group(a, type, 3, o);
-        for (; o < stop; o++) mixed_group(a, type, 1, o);
-    }
-}
-
-static void mixed(const void *arguments, long begin, long end) {
-    mixed_outputs(arguments, BF16, begin, end);
+#if defined(__AVX512BF16__)
+    _mm_setcsr(before);
+#endif
 }
 
 static void mark(const struct linear *a, uint32_t *masks) {
@@ -330,22 +368,21 @@ static void mark(const struct linear *a, uint32_t *masks) {
 /* bf16 only. At most 32 inputs; edge divides o, k and every edge, and a vector step divides it. */
 EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *const *tables,
         const int64_t *edges, long edge, void *y, long y_stride, long m, long o, long k, int y_type) {
-    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, NULL, edge, BF16, y_type, tables, edges, NULL};
-    const long packed = m * (k / step_of(BF16)) * sizeof(vuint);
+    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, NULL, edge, BF16, y_type, form_of(BF16, m), tables, edges, NULL};
+    const long packed = packed_bytes(&a, m);
     char *memory = scratch(packed + o / edge * (k / edge) * sizeof(uint32_t));
     pack(&a, memory);
     mark(&a, (uint32_t *) (memory + packed));
     a.packed = memory;
     a.masks = (const uint32_t *) (memory + packed);
-    inlay_parallel(mixed, &a, o, grain_of(k * bytes_of(BF16)));
+    inlay_parallel(linear, &a, o, grain_of(k * bytes_of(BF16)));
 }
 
 EXPORT void inlay_linear(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *tiles, long edge, void *y,
         long y_stride, long m, long o, long k, int type, int y_type) {
-    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, tiles, edge, type, y_type, NULL, NULL, NULL};
+    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, tiles, edge, type, y_type, form_of(type, m), NULL, NULL, NULL};
     if (m > 1 || k % step_of(type)) {
-        const long step = step_of(type);
-        char *packed = scratch(m * ((k + step - 1) / step) * sizeof(vuint));
+        char *packed = scratch(packed_bytes(&a, m));
         pack(&a, packed);
         a.packed = packed;
     }

@@ -15,7 +15,7 @@ import java.util.List;
  * The kernels in C (kernels/cpu), compiled for one instruction set, called through FFM. Operands are checked here; C trusts them. The
  * threads are the library's own and shared by all callers in the process.
  *
- * <p>With AVX512_BF16, {@link #linear} of bf16 counts denormal operands and products as 0 (vdpbf16ps does).
+ * <p>With AVX512_BF16, {@link #linear} of bf16 counts denormal operands, products and sums as 0 (vdpbf16ps does).
  */
 public final class NativeKernels implements Kernels {
 
