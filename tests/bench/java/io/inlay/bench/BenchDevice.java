@@ -1,0 +1,59 @@
+package io.inlay.bench;
+
+import io.inlay.Problem;
+import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.Kernels;
+import io.inlay.model.LlamaModel;
+import io.inlay.model.ModelOptions;
+import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Libtorch;
+import java.nio.file.Path;
+
+/** Where a contender computes, by the names that torch uses too: {@code cpu}, {@code cuda:0}. */
+record BenchDevice(Device device) {
+
+    static final BenchDevice CPU = new BenchDevice(Device.CPU);
+
+    static BenchDevice named(String name) {
+        if (name.equals("cpu")) {
+            return CPU;
+        }
+        if (!name.matches("cuda:[0-9]")) {
+            throw new IllegalArgumentException("'" + name + "' names no device; name cpu or cuda:0");
+        }
+        return new BenchDevice(Device.cuda(name.charAt(name.length() - 1) - '0'));
+    }
+
+    /** The argument at that place; the CPU where there is none. */
+    static BenchDevice argument(String[] arguments, int place) {
+        return arguments.length > place ? named(arguments[place]) : CPU;
+    }
+
+    /**
+     * The fastest kernels of the device.
+     *
+     * @throws Problem {@code UNAVAILABLE} where the device cannot be used
+     */
+    Kernels kernels() {
+        if (!device.isCpu()) {
+            throw new Problem(Problem.Code.UNAVAILABLE, "this build has no kernels for " + device + "; run with --cpu");
+        }
+        return CpuKernels.best();
+    }
+
+    /** What equality on the device is held to: the CPU's fastest kernels, and on the CPU the ones in Java, which are not its fastest. */
+    Kernels reference() {
+        return CpuKernels.best(device.isCpu() ? "vector" : null);
+    }
+
+    /** A model in bf16. */
+    LlamaModel open(Libtorch torch, Kernels kernels, Path checkpoint) {
+        return LlamaModel.open(torch, kernels, checkpoint, new ModelOptions(DType.BF16, 0, null, device));
+    }
+
+    @Override
+    public String toString() {
+        return device.toString();
+    }
+}
