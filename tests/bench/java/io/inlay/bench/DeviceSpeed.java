@@ -20,22 +20,22 @@ import java.util.function.DoubleSupplier;
  */
 final class DeviceSpeed {
 
-    private static final int ROUNDS = 3;
-    private static final int STEPS = 3;
     /** Of a tiny model's parameters, so many that some blocks are trained. */
     private static final double TINY_SHARE = 0.06;
 
     /**
      * @param real whether figures mean something
+     * @param rounds that count, of decoding and of training steps
      * @param heap of Inlay's side: the deltas of all tenants are encoded at once
      * @param streams of a full batch, of as many tenants
      * @param blocks of a tenant's delta
      * @param sequence tokens of one of the {@code sequences} of a training step
      */
-    private record Sizes(boolean real, String heap, int streams, int blocks, int prompt, int sequence, int sequences, int switches) {
+    private record Sizes(boolean real, int rounds, String heap, int streams, int blocks, int prompt, int sequence, int sequences,
+            int switches) {
 
-        private static final Sizes REAL = new Sizes(true, "12g", 64, 863, 2048, 512, 16, 100_000);
-        private static final Sizes TINY = new Sizes(false, "1g", 8, 4, 300, 64, 4, 1000);
+        private static final Sizes REAL = new Sizes(true, 3, "12g", 64, 863, 2048, 512, 16, 100_000);
+        private static final Sizes TINY = new Sizes(false, 1, "1g", 4, 4, 300, 32, 2, 1000);
     }
 
     private final BenchDevice device;
@@ -105,9 +105,9 @@ final class DeviceSpeed {
     }
 
     /** Medians of rounds in which all take their turn. */
-    private static Map<String, Double> rounds(Map<String, DoubleSupplier> measures) {
+    private Map<String, Double> rounds(Map<String, DoubleSupplier> measures) {
         Map<String, List<Double>> values = new TreeMap<>();
-        for (int round = 0; round <= ROUNDS; round++) {
+        for (int round = 0; round <= sizes.rounds(); round++) {
             for (Map.Entry<String, DoubleSupplier> each : measures.entrySet()) {
                 double value = each.getValue().getAsDouble();
                 if (round > 0) {
@@ -247,7 +247,7 @@ final class DeviceSpeed {
     private Step step(String name, PeerProcess process, double before) {
         List<Double> seconds = new ArrayList<>();
         boolean recomputed = false;
-        for (int i = 0; i <= STEPS; i++) {
+        for (int i = 0; i <= sizes.rounds(); i++) {
             var answer = process.ask("run");
             recomputed = answer.path("recomputed").asBoolean();
             if (i > 0) {
