@@ -9,6 +9,8 @@ import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
+import io.inlay.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -83,6 +85,26 @@ class ArchitectureTest {
                         .contains(type.getName()));
         noClasses().that().resideOutsideOfPackages("io.inlay.tensor..", "io.inlay.kernels..").should().dependOnClassesThat(calls)
                 .check(CODE);
+    }
+
+    /** Elsewhere a model's memory may be another device's; these read what they know to be the host's, or copies of theirs. */
+    @Test
+    void a_tensors_memory_is_read_by_kernels_and_at_the_borders_of_devices_alone() {
+        List<String> borders = List.of("io.inlay.model.StepPass", "io.inlay.model.LlamaEncoder", "io.inlay.model.LlamaModel",
+                "io.inlay.model.KvCache", "io.inlay.model.MergedExport", "io.inlay.model.DenseTensor", "io.inlay.model.TrainableBlocks",
+                "io.inlay.tuning.TuningRun", "io.inlay.jobs.CheckpointFile");
+        DescribedPredicate<JavaClass> inside = DescribedPredicate.describe("are neither tensors, kernels nor borders",
+                type -> !type.getPackageName().startsWith("io.inlay.tensor") && !type.getPackageName().startsWith("io.inlay.kernels")
+                        && borders.stream().noneMatch(border -> (type.getName() + "$").startsWith(border + "$")));
+        noClasses().that(inside).should().callMethod(Tensor.class, "segment").check(CODE);
+        // delta's memory is the host's: it knows no tensor.
+        noClasses().that().resideOutsideOfPackages("io.inlay.tensor..", "io.inlay.kernels..", "io.inlay.delta..").should()
+                .callMethod(MemorySegment.class, "ofAddress", long.class).orShould()
+                .callMethod(MemorySegment.class, "reinterpret", long.class).check(CODE);
+        for (String border : borders) {
+            assertThat(CODE.get(border).getMethodCallsFromSelf()).as("%s is a border", border)
+                    .anyMatch(call -> call.getTarget().getFullName().equals("io.inlay.tensor.Tensor.segment()"));
+        }
     }
 
     @Test

@@ -7,7 +7,6 @@ import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.store.Stores;
 import io.inlay.tensor.DType;
-import io.inlay.tensor.LinuxMemory;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.Pace;
 import io.inlay.tuning.TuningExample;
@@ -73,7 +72,7 @@ class TuningBesideServingTest {
                 .map(t -> 5 + (t * 7 + i) % 300).toArray(), 20)).toList();
         TuningParameters parameters = TuningParameters.of(RandomBlocks.of(0.02)).maxSteps(STEPS).batchSize(4).microBatchTokens(128).build();
         try (Arena arena = Arena.ofConfined()) {
-            new TuningRun(model, pace, new LinuxMemory(), Optional.empty()).run(examples, List.of(), parameters, TuningListener.NONE,
+            new TuningRun(model, pace, model.torch().devices(), Optional.empty(), true).run(examples, List.of(), parameters, TuningListener.NONE,
                     () -> false,
                     arena);
         }

@@ -42,7 +42,7 @@ import org.junit.jupiter.api.io.TempDir;
 /** Jobs that are paused, resumed, stopped with their server and cancelled, in a real database with a real store. */
 class PausedJobsTest {
 
-    private static final TuningDefaults DEFAULTS = new TuningDefaults(0.1, 1, 1, 1e-3, 1, 100_000, 0.5);
+    private static final TuningDefaults DEFAULTS = new TuningDefaults(0.1, 1, 1, 1e-3, 1, 100_000, 0.5, true);
     private static final int MANY = 50_000;
 
     /** Of a machine that many share. */

@@ -72,7 +72,7 @@ class TenantErasuresTest {
     }
 
     private TuningJobs jobs(DeltaRegistry store) {
-        return new TuningJobs(source, files(), store, _ -> null, 1, new TuningDefaults(0.1, 1, 1, 1e-3, 1, 1000, 0.5),
+        return new TuningJobs(source, files(), store, _ -> null, 1, new TuningDefaults(0.1, 1, 1, 1e-3, 1, 1000, 0.5, true),
                 new JobCheckpoints(folder.resolve("checkpoints"), Duration.ofSeconds(60)), "test", () -> Pace.FULL_SPEED);
     }
 

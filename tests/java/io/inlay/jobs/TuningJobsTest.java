@@ -37,7 +37,7 @@ import org.junit.jupiter.api.io.TempDir;
 /** Jobs in a real database with a real store: what happens when disks fill and processes die. */
 class TuningJobsTest {
 
-    private static final TuningDefaults DEFAULTS = new TuningDefaults(0.1, 1, 1, 1e-3, 1, 1000, 0.5);
+    private static final TuningDefaults DEFAULTS = new TuningDefaults(0.1, 1, 1, 1e-3, 1, 1000, 0.5, true);
 
     private static LlamaModel model;
 

@@ -114,6 +114,62 @@ class PagedKernelsTest {
         return out;
     }
 
+    @ParameterizedTest
+    @MethodSource("all")
+    void rows_are_kept_at_the_last_positions_of_their_caches_and_nowhere_else(Kernels kernels) {
+        for (int round = 0; round < ROUNDS; round++) {
+            try (Samples s = new Samples(TORCH, round, 0); Arena arena = Arena.ofConfined()) {
+                Caches caches = new Caches(s, arena, s.between(1, 5));
+                KvPages first = caches.pages.getFirst();
+                Tensor keys = s.normal(caches.type, 1, caches.pages.size(), first.groups(), caches.dim);
+                Tensor values = s.normal(caches.type, 1, caches.pages.size(), first.groups(), caches.dim);
+                if (!keys.contiguous() || !values.contiguous()) {
+                    keys = s.scope().copyTo(keys, caches.type, Device.CPU);
+                    values = s.scope().copyTo(values, caches.type, Device.CPU);
+                }
+                List<List<Float>> before = caches.pages.stream().map(PagedKernelsTest::elements).toList();
+                kernels.keep(keys, values, caches.pages);
+                for (int n = 0; n < caches.pages.size(); n++) {
+                    requireKept(before.get(n), caches.pages.get(n), keys, values, n, 1);
+                }
+                int rows = Math.min(first.length(), caches.pages.size());
+                Tensor someKeys = keys.narrow(s.scope(), 0, 0, rows);
+                Tensor someValues = values.narrow(s.scope(), 0, 0, rows);
+                List<Float> now = elements(first);
+                kernels.keep(someKeys, someValues, first);
+                requireKept(now, first, someKeys, someValues, 0, rows);
+            }
+        }
+    }
+
+    /** Keys, then values, by position, head and element. */
+    private static List<Float> elements(KvPages cache) {
+        List<Float> all = new ArrayList<>();
+        for (boolean values : new boolean[] {false, true}) {
+            for (int at = 0; at < cache.length(); at++) {
+                for (int g = 0; g < cache.groups(); g++) {
+                    float[] row = new float[cache.dim()];
+                    new Floats(cache.row(values, g, at), cache.type() == DType.BF16).load(0, row);
+                    for (float each : row) {
+                        all.add(each);
+                    }
+                }
+            }
+        }
+        return all;
+    }
+
+    private static void requireKept(List<Float> before, KvPages cache, Tensor keys, Tensor values, int from, int rows) {
+        List<Float> expected = new ArrayList<>(before);
+        int row = cache.groups() * cache.dim();
+        for (int i = 0; i < rows * row; i++) {
+            int at = (cache.length() - rows) * row + i;
+            expected.set(at, Floats.of(keys).get((long) from * row + i));
+            expected.set(cache.length() * row + at, Floats.of(values).get((long) from * row + i));
+        }
+        assertThat(elements(cache)).isEqualTo(expected);
+    }
+
     private static void close(Tensor actual, Tensor expected) {
         float[] a = Scope.floats(TORCH, actual);
         float[] e = Scope.floats(TORCH, expected);
@@ -129,6 +185,11 @@ class PagedKernelsTest {
         try (Samples s = new Samples(TORCH, 1, 0); Arena arena = Arena.ofConfined()) {
             Caches caches = new Caches(s, arena, 2);
             Tensor q = s.normal(caches.type, 1, 1, caches.heads, caches.dim);
+            Tensor row = s.normal(caches.type, 1, 1, caches.pages.getFirst().groups() + 1, caches.dim);
+            assertThatThrownBy(() -> kernels.keep(row, row, caches.pages.subList(0, 1))).isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("keep: the cache must have the type, G and D of keys, it has");
+            assertThatThrownBy(() -> kernels.keep(row, row, List.of())).isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("keep: 0 caches must be one for each row of keys");
             assertThatThrownBy(() -> kernels.pagedAttention(q, caches.pages, 1, q)).isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("2 caches must be one for each row of q");
             Tensor x = s.normal(DType.BF16, 1, 3, 64);

@@ -23,6 +23,7 @@ import io.inlay.model.Projection;
 import io.inlay.model.TrainableBlocks;
 import io.inlay.model.WeightOverlay;
 import io.inlay.tensor.DType;
+import io.inlay.tensor.FreeMemory;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.TuningMethod.FullFineTuning;
 import io.inlay.tuning.TuningMethod.RandomBlocks;
@@ -42,6 +43,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterAll;
@@ -194,9 +196,8 @@ class TuningRunTest {
         placed(smt().method(warmUp(Score.MEAN_ABS_PER_STEP, WarmUpMemory.STREAM)), 0, WarmUpMemory.STREAM, 4 * 96);
         placed(smt().method(warmUp(Score.MEAN_ABS_SUM, WarmUpMemory.HOST)), 0, WarmUpMemory.HOST, sums + 4 * 96);
         try (Arena arena = Arena.ofConfined()) {
-            assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, _ -> OptionalLong.of(sums), Optional.empty()).run(task(),
-                    List.of(),
-                    smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class).hasMessage("warm_up_memory is auto, and "
+            assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(sums), Optional.empty(), true).run(task(),
+                    List.of(), smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class).hasMessage("warm_up_memory is auto, and "
                     + "score mean_abs_sum needs 98,688 bytes for sums of gradients; free are 98,304 on the host, of which sums may take "
                     + "three quarters; name fewer targets, free memory, or set score to abs_mean_sum, which needs no sums");
         }
@@ -205,7 +206,7 @@ class TuningRunTest {
     private static void placed(TuningParameters.Builder parameters, long free, WarmUpMemory where, long bytes) {
         List<WarmUpPlacement> told = new ArrayList<>();
         try (Arena arena = Arena.ofConfined()) {
-            new TuningRun(model, Pace.FULL_SPEED, _ -> OptionalLong.of(free), Optional.empty()).run(task(), List.of(),
+            new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(free), Optional.empty(), true).run(task(), List.of(),
                     parameters.maxSteps(1).build(), new TuningListener() {
                         @Override
                         public void warmUpMemory(WarmUpPlacement placement) {
@@ -216,6 +217,12 @@ class TuningRunTest {
         assertThat(told).hasSize(1);
         assertThat(told.getFirst().memory()).isEqualTo(where);
         assertThat(told.getFirst().bytes()).isEqualTo(bytes);
+    }
+
+    /** Enough when a run begins, and then, when its warm-up does, this much. */
+    private static FreeMemory shrinkingTo(long free) {
+        AtomicBoolean begun = new AtomicBoolean();
+        return _ -> OptionalLong.of(begun.getAndSet(true) ? free : Long.MAX_VALUE);
     }
 
     private static Smt warmUp(Score score, WarmUpMemory memory) {

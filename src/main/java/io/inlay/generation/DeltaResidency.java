@@ -8,7 +8,6 @@ import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
 import io.inlay.store.LoadedDelta;
-import io.inlay.tensor.DType;
 import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
 import java.util.LinkedHashMap;
@@ -241,10 +240,10 @@ public final class DeltaResidency implements AutoCloseable {
     }
 
     private WeightOverlay decode(Resident resident, Arena arena) {
-        if (model.dtype() == DType.BF16 && !resident.merged) {
+        if (WeightOverlay.borrows(model) && !resident.merged) {
             return overlay(resident, arena);
         }
-        // The overlay of a model in another type, and one that is merged, holds copies, so the decoded blocks can go at once.
+        // Other overlays, and those that are merged, hold copies, so the decoded blocks can go at once.
         try (Arena decoded = Arena.ofShared()) {
             return overlay(resident, decoded);
         }

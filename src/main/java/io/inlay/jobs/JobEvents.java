@@ -3,6 +3,7 @@ package io.inlay.jobs;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.inlay.tuning.MetricReport;
+import io.inlay.tuning.RunMemory;
 import io.inlay.tuning.SelectionReport;
 import io.inlay.tuning.StepReport;
 import io.inlay.tuning.TuningListener;
@@ -34,6 +35,12 @@ final class JobEvents implements TuningListener {
     public void planned(TuningPlan plan) {
         jobs.event(run, "message", String.format(Locale.ROOT, "Training %,d of %,d parameters (%.2f %%) in %d steps after %d of warm-up",
                 plan.trainedParameters(), plan.modelParameters(), 100 * plan.share(), plan.steps(), plan.warmUpSteps()), null);
+    }
+
+    @Override
+    public void recomputes(RunMemory memory) {
+        jobs.event(run, "message", String.format(Locale.ROOT, "Memory is short: layers are computed twice, to the same bits, so that passes "
+                + "of %,d tokens take %,d bytes", memory.tokens(), memory.activations()), null);
     }
 
     @Override

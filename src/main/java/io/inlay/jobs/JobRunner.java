@@ -6,7 +6,6 @@ import io.inlay.delta.DeltaManifest;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
-import io.inlay.tensor.LinuxMemory;
 import io.inlay.tuning.Evaluation;
 import io.inlay.tuning.Pace;
 import io.inlay.tuning.TuningControl;
@@ -157,8 +156,8 @@ final class JobRunner {
             jobs.message(run, "info", "There is no checkpoint of the job; it starts again from its beginning");
         }
         try (Arena arena = Arena.ofShared()) {
-            TuningOutcome outcome = new TuningRun(model, paces.get(), new LinuxMemory(), evaluation(job, model)).run(training, validation,
-                    parameters, new JobEvents(jobs, run, steps), new Wishes(run), own, arena);
+            TuningOutcome outcome = new TuningRun(model, paces.get(), model.torch().devices(), evaluation(job, model), defaults.recomputeWhenShort())
+                    .run(training, validation, parameters, new JobEvents(jobs, run, steps), new Wishes(run), own, arena);
             List<JobEvent> events = jobs.events(run.id());
             return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),

@@ -9,7 +9,6 @@ import io.inlay.Problem;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaStore;
 import io.inlay.tensor.FreeMemory;
-import io.inlay.tensor.LinuxMemory;
 import io.inlay.tuning.BatchOrder;
 import io.inlay.tuning.Calibration;
 import io.inlay.tuning.Evaluation;
@@ -138,7 +137,7 @@ public final class TuningJobs implements AutoCloseable {
      */
     public JsonNode estimate(String tenant, JobRequest request) {
         Validated job = validate(tenant, request);
-        FreeMemory free = new LinuxMemory();
+        FreeMemory free = job.model().torch().devices();
         calibrating.lock();
         try {
             RunCost cost = new Calibration(job.model(), free).measure(job.plan(), job.training(), job.validation(), job.evaluation());

@@ -49,6 +49,12 @@ public final class Dropout {
         if (x.rank() != 2 || !out.hasSizes(x.sizes()) || x.dtype() != out.dtype() || !x.rowsDense() || !out.rowsDense()) {
             throw new IllegalArgumentException("dropout does not fit its operands: " + x + " and " + out);
         }
+        try (HostOperands host = new HostOperands()) {
+            hostRows(host.read(x), host.written(out), kept, dropped);
+        }
+    }
+
+    private void hostRows(Tensor x, Tensor out, float kept, float dropped) {
         Floats from = Floats.of(x);
         Floats to = Floats.of(out);
         int columns = x.dim(1);

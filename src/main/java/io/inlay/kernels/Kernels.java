@@ -135,6 +135,24 @@ public interface Kernels {
      */
     void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out);
 
+    // ---- pages of keys and values ----
+
+    /** Row n of keys and values [N, G, D], contiguous, becomes the last position of cache n; no other position changes. */
+    default void keep(Tensor keys, Tensor values, List<KvPages> caches) {
+        Operands.keep(keys, values, caches);
+        for (int n = 0; n < caches.size(); n++) {
+            caches.get(n).put(keys, values, n, caches.get(n).length() - 1);
+        }
+    }
+
+    /** Rows of keys and values [N, G, D], contiguous, become the last N positions of the cache. */
+    default void keep(Tensor keys, Tensor values, KvPages cache) {
+        Operands.keep(keys, values, cache);
+        for (int n = 0; n < keys.dim(0); n++) {
+            cache.put(keys, values, n, cache.length() - keys.dim(0) + n);
+        }
+    }
+
     // ---- attention over pages ----
 
     /**

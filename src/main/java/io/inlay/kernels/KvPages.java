@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import io.inlay.tensor.DType;
+import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
@@ -8,7 +9,7 @@ import java.lang.foreign.ValueLayout;
  * Where one sequence's keys and values of one layer lie: page p holds positions {@value #PAGE} p to {@value #PAGE} (p + 1) - 1 as
  * [G, {@value #PAGE}, D], keys at one offset from the page's address and values at another. A view: the memory is the pool's.
  *
- * @param addresses of the pages, native longs, in the order of positions
+ * @param addresses of the pages, in the memory of their device, as native longs of the host, in the order of positions
  * @param length positions that are filled, 1 at least
  * @param keyOffset bytes from a page's address to its keys of this layer
  * @param valueOffset bytes to its values
@@ -29,6 +30,16 @@ public record KvPages(MemorySegment addresses, int length, long keyOffset, long 
     /** The same up to an earlier position. */
     KvPages first(int positions) {
         return new KvPages(addresses, positions, keyOffset, valueOffset, groups, dim, type);
+    }
+
+    /** Copies a row of keys and values [N, G, D] to a position. */
+    void put(Tensor keys, Tensor values, int row, int position) {
+        long bytes = (long) dim * type.bytes();
+        for (int g = 0; g < groups; g++) {
+            long from = ((long) row * groups + g) * bytes;
+            MemorySegment.copy(keys.segment(), from, row(false, g, position), 0, bytes);
+            MemorySegment.copy(values.segment(), from, row(true, g, position), 0, bytes);
+        }
     }
 
     /** The D elements of one position's key or value. */

@@ -155,6 +155,17 @@ final class Operands {
                 .require(q.size(0) <= cache.length(), "the cache has " + cache.length() + " positions, fewer than q");
     }
 
+    static void keep(Tensor keys, Tensor values, List<KvPages> caches) {
+        Operands operands = new Operands("keep", "keys values", keys, values).rows(keys, values)
+                .require(caches.size() == keys.size(0), caches.size() + " caches must be one for each row of keys");
+        caches.forEach(each -> operands.pages(keys, each));
+    }
+
+    static void keep(Tensor keys, Tensor values, KvPages cache) {
+        new Operands("keep", "keys values", keys, values).rows(keys, values).pages(keys, cache)
+                .require(keys.size(0) <= cache.length(), "the cache has " + cache.length() + " positions, fewer than keys");
+    }
+
     static void assemble(Tensor w, TileTable tiles, Tensor out) {
         new Operands("assemble", "w out", w, out)
                 .floating(w, 2).alike(w, out).written(out).require(tiles != null, "tiles is missing").tiling(w, tiles);
@@ -289,6 +300,15 @@ final class Operands {
     private Operands cache(Tensor q, KvPages cache) {
         return require(cache.type() == q.dtype() && cache.dim() == q.size(2), "the cache must have q's type and D, it has " + cache.type()
                 + " and " + cache.dim()).require(cache.groups() > 0 && q.size(1) % cache.groups() == 0, "Q must be a multiple of G");
+    }
+
+    private Operands rows(Tensor keys, Tensor values) {
+        return floating(keys, 3).alike(keys, values).require(keys.contiguous() && values.contiguous(), "keys and values must be contiguous");
+    }
+
+    private Operands pages(Tensor keys, KvPages cache) {
+        return require(cache.type() == keys.dtype() && cache.dim() == keys.size(2) && cache.groups() == keys.size(1),
+                "the cache must have the type, G and D of keys, it has " + cache.type() + ", " + cache.groups() + " and " + cache.dim());
     }
 
     private Operands tiling(Tensor w, TileTable tiles) {

@@ -156,6 +156,20 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
+    public void keep(Tensor keys, Tensor values, List<KvPages> caches) {
+        long start = System.nanoTime();
+        kernels.keep(keys, values, caches);
+        profile.add("keep", start, 0, keys, values);
+    }
+
+    @Override
+    public void keep(Tensor keys, Tensor values, KvPages cache) {
+        long start = System.nanoTime();
+        kernels.keep(keys, values, cache);
+        profile.add("keep", start, 0, keys, values);
+    }
+
+    @Override
     public void assemble(Tensor w, TileTable tiles, Tensor out) {
         long start = System.nanoTime();
         kernels.assemble(w, tiles, out);

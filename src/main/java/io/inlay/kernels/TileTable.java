@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import io.inlay.delta.BlockCoordinate;
+import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -32,13 +33,26 @@ public final class TileTable {
      */
     public static TileTable of(Arena arena, int rows, int columns, int edge, List<BlockCoordinate> coordinates, MemorySegment values,
             int elementBytes) {
+        return of(arena, rows, columns, edge, coordinates, values.address(), values.byteSize(), elementBytes);
+    }
+
+    /** As above, with blocks on any device: {@code values} [n, edge, edge], contiguous, of the weight's type. */
+    public static TileTable of(Arena arena, int rows, int columns, int edge, List<BlockCoordinate> coordinates, Tensor values) {
+        if (!values.contiguous()) {
+            throw new IllegalArgumentException("blocks of a tile table must be contiguous, not " + values);
+        }
+        return of(arena, rows, columns, edge, coordinates, values.address(), values.bytes(), values.dtype().bytes());
+    }
+
+    private static TileTable of(Arena arena, int rows, int columns, int edge, List<BlockCoordinate> coordinates, long address, long bytes,
+            int elementBytes) {
         if (edge <= 0 || rows % edge != 0 || columns % edge != 0) {
             throw new IllegalArgumentException("blocks of edge " + edge + " do not tile a weight of " + rows + " x " + columns);
         }
         long square = (long) edge * edge * elementBytes;
-        if (values.byteSize() != square * coordinates.size()) {
+        if (bytes != square * coordinates.size()) {
             throw new IllegalArgumentException(coordinates.size() + " blocks of edge " + edge + " need " + square * coordinates.size()
-                    + " bytes, not " + values.byteSize());
+                    + " bytes, not " + bytes);
         }
         int across = columns / edge;
         MemorySegment pointers = arena.allocate(8L * (rows / edge) * across, 64);
@@ -51,7 +65,7 @@ public final class TileTable {
             if (pointers.getAtIndex(ValueLayout.JAVA_LONG, index) != 0) {
                 throw new IllegalArgumentException("block " + at + " is given twice");
             }
-            pointers.setAtIndex(ValueLayout.JAVA_LONG, index, values.address() + k * square);
+            pointers.setAtIndex(ValueLayout.JAVA_LONG, index, address + k * square);
         }
         return new TileTable(rows, columns, edge, elementBytes, pointers);
     }
@@ -73,7 +87,7 @@ public final class TileTable {
         return elementBytes;
     }
 
-    /** Addresses, row-major [rows / edge, columns / edge], as native longs; 0 means the base. */
+    /** Addresses, row-major [rows / edge, columns / edge], in the memory of the blocks' device, as native longs of the host; 0 means the base. */
     public MemorySegment pointers() {
         return pointers;
     }

@@ -6,7 +6,7 @@ import java.util.Arrays;
 
 /**
  * What DoRA (Liu et al. 2024) asks for beside matrix products: norms of a weight's rows, and outputs scaled one by one. All tensors have
- * dense rows; sums are made in double precision and in a fixed order.
+ * dense rows; sums are made in double precision and in a fixed order, on the host wherever the tensors are.
  *
  * <p>Legend: N tokens, O outputs, K inputs.
  */
@@ -20,6 +20,12 @@ public final class WeightDecomposition {
     /** {@code sum_k a[o, k] b[o, k]} of every row: a, b [O, K]. */
     public static double[] rowDots(Tensor a, Tensor b) {
         require(a.rank() == 2 && b.hasSizes(a.sizes()) && a.rowsDense() && b.rowsDense(), "rowDots", a, b);
+        try (HostOperands host = new HostOperands()) {
+            return hostRowDots(host.read(a), host.read(b));
+        }
+    }
+
+    private static double[] hostRowDots(Tensor a, Tensor b) {
         double[] dots = new double[a.dim(0)];
         Floats left = Floats.of(a);
         Floats right = Floats.of(b);
@@ -44,6 +50,12 @@ public final class WeightDecomposition {
     public static void scaleColumns(Tensor x, Tensor scale, Tensor out) {
         require(x.rank() == 2 && out.hasSizes(x.sizes()) && x.dtype() == out.dtype() && x.rowsDense() && out.rowsDense()
                 && perColumn(scale, x), "scaleColumns", x, scale, out);
+        try (HostOperands host = new HostOperands()) {
+            hostScaleColumns(host.read(x), host.read(scale), host.written(out));
+        }
+    }
+
+    private static void hostScaleColumns(Tensor x, Tensor scale, Tensor out) {
         Floats from = Floats.of(x);
         Floats to = Floats.of(out);
         float[] factors = new float[x.dim(1)];
@@ -63,6 +75,12 @@ public final class WeightDecomposition {
     /** {@code w[o, k] *= scale[o]}: w [O, K]. */
     public static void scaleRows(Tensor w, double[] scale) {
         require(w.rank() == 2 && w.rowsDense() && w.size(0) == scale.length, "scaleRows by " + scale.length, w);
+        try (HostOperands host = new HostOperands()) {
+            hostScaleRows(host.written(w), scale);
+        }
+    }
+
+    private static void hostScaleRows(Tensor w, double[] scale) {
         Floats values = Floats.of(w);
         CORES.forEach(w.dim(0), w.elements(), (begin, end) -> {
             float[] scaled = new float[w.dim(1)];
@@ -80,6 +98,12 @@ public final class WeightDecomposition {
     public static void addColumnDots(Tensor g, Tensor u, Tensor divisor, Tensor sums) {
         require(g.rank() == 2 && u.hasSizes(g.sizes()) && g.rowsDense() && u.rowsDense() && perColumn(divisor, g) && perColumn(sums, g),
                 "addColumnDots", g, u, divisor, sums);
+        try (HostOperands host = new HostOperands()) {
+            hostAddColumnDots(host.read(g), host.read(u), host.read(divisor), host.written(sums));
+        }
+    }
+
+    private static void hostAddColumnDots(Tensor g, Tensor u, Tensor divisor, Tensor sums) {
         Floats left = Floats.of(g);
         Floats right = Floats.of(u);
         Floats norms = Floats.of(divisor);

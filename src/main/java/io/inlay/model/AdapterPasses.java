@@ -8,7 +8,7 @@ import io.inlay.model.LowRankAdapters.Part;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
-import java.lang.foreign.ValueLayout;
+import java.lang.foreign.MemorySegment;
 
 /**
  * Forward and backward of linears that have an adapter, by the formulas of {@link LowRankAdapters}. Nothing is kept between the two:
@@ -199,11 +199,13 @@ final class AdapterPasses {
             torch.addmm(cross, b, square, 2, settings().scaling());
         }
         double[] dots = WeightDecomposition.rowDots(b, cross);
+        float[] norms = new float[dots.length];
+        float[] scale = Scope.floats(torch, magnitude.parameter().weight());
         for (int o = 0; o < dots.length; o++) {
-            float norm = (float) LowRankAdapters.norm(magnitude.baseSquares()[o] + settings().scaling() * dots[o]);
-            float length = magnitude.parameter().weight().segment().getAtIndex(ValueLayout.JAVA_FLOAT, o);
-            magnitude.norms().segment().setAtIndex(ValueLayout.JAVA_FLOAT, o, norm);
-            magnitude.scale().segment().setAtIndex(ValueLayout.JAVA_FLOAT, o, length / norm);
+            norms[o] = (float) LowRankAdapters.norm(magnitude.baseSquares()[o] + settings().scaling() * dots[o]);
+            scale[o] /= norms[o];
         }
+        magnitude.norms().fill(MemorySegment.ofArray(norms));
+        magnitude.scale().fill(MemorySegment.ofArray(scale));
     }
 }

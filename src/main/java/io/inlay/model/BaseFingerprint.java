@@ -6,7 +6,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,6 +19,7 @@ import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 
 /**
  * The identity of a base model by content: SHA-256 over one line per tensor, sorted by name,
@@ -34,12 +34,19 @@ final class BaseFingerprint {
     }
 
     /** What is hashed of a tensor. */
-    record HashedTensor(StoredType type, long[] shape, MemorySegment bytes) {
+    record HashedTensor(StoredType type, long[] shape, Bytes bytes) {
+    }
+
+    /** A tensor's bytes, in the host's memory for as long as they are read. */
+    @FunctionalInterface
+    interface Bytes {
+        void read(Consumer<MemorySegment> reader);
     }
 
     static String of(Checkpoint checkpoint) {
         SortedMap<String, HashedTensor> tensors = new TreeMap<>();
-        checkpoint.tensors().forEach((name, tensor) -> tensors.put(name, new HashedTensor(tensor.type(), tensor.shape(), tensor.bytes())));
+        checkpoint.tensors().forEach((name, tensor) -> tensors.put(name, new HashedTensor(tensor.type(), tensor.shape(),
+                reader -> reader.accept(tensor.bytes()))));
         return of(tensors);
     }
 
@@ -58,12 +65,13 @@ final class BaseFingerprint {
         return "sha256:" + HexFormat.of().formatHex(digest.digest());
     }
 
-    private static String hex(MemorySegment bytes) {
+    private static String hex(Bytes bytes) {
         MessageDigest digest = sha256();
-        for (long at = 0; at < bytes.byteSize(); at += PIECE) {
-            ByteBuffer piece = bytes.asSlice(at, Math.min(PIECE, bytes.byteSize() - at)).asByteBuffer();
-            digest.update(piece);
-        }
+        bytes.read(all -> {
+            for (long at = 0; at < all.byteSize(); at += PIECE) {
+                digest.update(all.asSlice(at, Math.min(PIECE, all.byteSize() - at)).asByteBuffer());
+            }
+        });
         return HexFormat.of().formatHex(digest.digest());
     }
 

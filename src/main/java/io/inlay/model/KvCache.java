@@ -1,6 +1,8 @@
 package io.inlay.model;
 
 import io.inlay.kernels.KvPages;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -96,32 +98,13 @@ public final class KvCache implements AutoCloseable {
         addresses.setAtIndex(ValueLayout.JAVA_LONG, count++, pool.memory(page).address());
     }
 
-    /** What of a layer is filled up to a position; {@code positions} may be ahead of {@link #length} by what is being written. */
+    /**
+     * What of a layer is filled up to a position; {@code positions} may be ahead of {@link #length} by what is being written, which counts
+     * once {@link #advance} has passed it.
+     */
     KvPages view(int layer, int positions) {
         return new KvPages(addresses, positions, pool.keyOffset(layer), pool.valueOffset(layer), model.config().keyValueHeads(),
                 model.config().headDim(), model.dtype());
-    }
-
-    /**
-     * Writes {@code rows} rows from {@code from} on of keys and values, [n, G, D] contiguous, to positions {@code at} and on; they count
-     * once {@link #advance} has passed them.
-     */
-    void write(int layer, int at, Tensor keys, Tensor values, int from, int rows) {
-        place(pool.keyOffset(layer), at, keys, from, rows);
-        place(pool.valueOffset(layer), at, values, from, rows);
-    }
-
-    private void place(long offset, int at, Tensor x, int from, int rows) {
-        int groups = model.config().keyValueHeads();
-        long bytes = (long) model.config().headDim() * model.dtype().bytes();
-        MemorySegment source = x.segment();
-        for (int i = 0; i < rows; i++) {
-            MemorySegment page = pool.memory(pages[(at + i) / KvPages.PAGE]);
-            long within = offset + (at + i) % KvPages.PAGE * bytes;
-            for (int g = 0; g < groups; g++) {
-                MemorySegment.copy(source, ((long) (from + i) * groups + g) * bytes, page, within + g * KvPages.PAGE * bytes, bytes);
-            }
-        }
     }
 
     void advance(int positions) {
@@ -132,8 +115,10 @@ public final class KvCache implements AutoCloseable {
     public void swapOut(FileChannel file) throws IOException {
         long at = 0;
         for (int p = 0; p < count; p++) {
-            for (ByteBuffer bytes = pool.memory(pages[p]).asByteBuffer(); bytes.hasRemaining();) {
-                at += file.write(bytes, at);
+            try (Scope copy = new Scope(model.torch())) {
+                for (ByteBuffer bytes = copy.onHost(pool.memory(pages[p])).segment().asByteBuffer(); bytes.hasRemaining();) {
+                    at += file.write(bytes, at);
+                }
             }
         }
         release();
@@ -146,15 +131,28 @@ public final class KvCache implements AutoCloseable {
         }
         long at = 0;
         for (int p = 0; p < count; p++) {
-            for (ByteBuffer bytes = pool.memory(pages[p]).asByteBuffer(); bytes.hasRemaining();) {
+            at = read(file, at, pool.memory(pages[p]));
+        }
+        return true;
+    }
+
+    /** Reads a page, by way of the host's memory where it is another device's; returns where the next one begins. */
+    private long read(FileChannel file, long from, Tensor page) throws IOException {
+        try (Scope copy = new Scope(model.torch())) {
+            Tensor host = page.device().isCpu() ? page : copy.empty(page.dtype(), Device.CPU, page.sizes());
+            long at = from;
+            for (ByteBuffer bytes = host.segment().asByteBuffer(); bytes.hasRemaining();) {
                 int read = file.read(bytes, at);
                 if (read < 0) {
                     throw new IOException("the file of a generation that was put aside has lost its end");
                 }
                 at += read;
             }
+            if (host != page) {
+                model.torch().copy(page, host);
+            }
+            return at;
         }
-        return true;
     }
 
     private void release() {

@@ -3,15 +3,14 @@ package io.inlay.model;
 import io.inlay.kernels.KvPages;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 
 /**
- * Memory for keys and values in pages of {@value KvPages#PAGE} positions of all layers, up to a number of pages. Memory is taken from the
- * system when a page is first needed, and kept for the next one who needs it. A page may have several users, who then only read it.
+ * Memory for keys and values in pages of {@value KvPages#PAGE} positions of all layers, up to a number of pages. On the CPU memory is taken
+ * from the system when a page is first needed, on a device at once, and kept for the next one who needs it. A page may have several users, who then only read it.
  * Confined to one thread at a time.
  */
 public final class KvPool implements AutoCloseable {
@@ -19,6 +18,7 @@ public final class KvPool implements AutoCloseable {
     private final LlamaModel model;
     private final Scope scope;
     private final int capacity;
+    private final Tensor slab;
     private final List<Tensor> pages = new ArrayList<>();
     private final List<Integer> users = new ArrayList<>();
     private final Deque<Integer> free = new ArrayDeque<>();
@@ -29,8 +29,14 @@ public final class KvPool implements AutoCloseable {
             throw new IllegalArgumentException("a pool of " + capacity + " pages holds nothing");
         }
         this.model = model;
-        this.scope = new Scope(model.torch());
+        this.scope = new Scope(model.torch(), "keys and values of " + model.name());
         this.capacity = capacity;
+        // The host gives memory as it is touched. A device's could be another's by then, so there all of it is taken now.
+        this.slab = model.device().isCpu() ? null : scope.empty(model.dtype(), model.device(), capacity, pageElements());
+    }
+
+    private long pageElements() {
+        return pageBytes(model) / model.dtype().bytes();
     }
 
     /** The pool that fits into this many bytes, of one page at least. */
@@ -81,7 +87,8 @@ public final class KvPool implements AutoCloseable {
                 throw new IllegalStateException("all " + capacity + " pages are in use");
             }
             page = pages.size();
-            pages.add(scope.empty(model.dtype(), model.device(), pageBytes(model) / model.dtype().bytes()));
+            pages.add(slab == null ? scope.empty(model.dtype(), model.device(), pageElements())
+                    : slab.narrow(scope, 0, page, 1).reshape(scope, pageElements()));
             users.add(0);
         }
         users.set(page, 1);
@@ -107,8 +114,9 @@ public final class KvPool implements AutoCloseable {
         return users.get(page);
     }
 
-    MemorySegment memory(int page) {
-        return pages.get(page).segment();
+    /** A page's elements, all layers, on the model's device. */
+    Tensor memory(int page) {
+        return pages.get(page);
     }
 
     long keyOffset(int layer) {

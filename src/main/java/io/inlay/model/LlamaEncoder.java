@@ -52,7 +52,7 @@ public final class LlamaEncoder implements AutoCloseable {
             try (Scope scope = new Scope(model.torch())) {
                 Tensor logits = workspace.get("logits", DType.FP32, rows, config.vocabularySize());
                 model.kernels().linear(states.narrow(scope, 0, from, rows), weights.head(), null, logits);
-                float[] all = logits.segment().toArray(ValueLayout.JAVA_FLOAT);
+                float[] all = scope.onHost(logits).segment().toArray(ValueLayout.JAVA_FLOAT);
                 for (int r = 0; r < rows; r++) {
                     row.accept(Arrays.copyOfRange(all, r * config.vocabularySize(), (r + 1) * config.vocabularySize()));
                 }

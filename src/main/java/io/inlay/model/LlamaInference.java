@@ -185,7 +185,7 @@ public final class LlamaInference implements AutoCloseable {
             new DensePass(model, base, borrowed.workspace).keysAndValues(tokens, start, overlay, new DensePass.Attention() {
                 @Override
                 public void keep(int layer, Tensor keys, Tensor values) {
-                    cache.write(layer, start, keys, values, 0, n);
+                    model.kernels().keep(keys, values, cache.view(layer, start + n));
                 }
 
                 @Override

@@ -6,6 +6,7 @@ import io.inlay.delta.WholeTensor;
 import io.inlay.kernels.Kernels;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
+import io.inlay.tensor.HostUpload;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
@@ -15,10 +16,12 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 
 /**
- * One base model in memory: configuration, tokenizer and weights, shared by every request and every tuning job. Weights whose stored
- * type is the one asked for are the mapped file itself, read-only; others are converted copies. Nothing ever writes to them.
+ * One base model in memory: configuration, tokenizer and weights, shared by every request and every tuning job. On the CPU weights whose
+ * stored type is the one asked for are the mapped file itself, read-only; others, and all on another device, are copies. Nothing ever
+ * writes to them.
  */
 public final class LlamaModel implements AutoCloseable, BaseMatrices {
 
@@ -30,6 +33,7 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
     private final Tokenizer tokenizer;
     private final ChatTemplate chatTemplate;
     private final Scope scope;
+    private final HostUpload upload;
     private final Map<String, Tensor> tensors = new HashMap<>();
     private final LlamaWeights weights;
     private final Tensor ropeTable;
@@ -52,26 +56,36 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         this.maxContext = options.maxContext() == 0 ? config.maxPositions() : options.maxContext();
         this.tokenizer = Tokenizer.open(folder);
         this.chatTemplate = ChatTemplate.open(folder);
-        this.scope = new Scope(torch);
-        boolean copies = false;
+        this.scope = new Scope(torch, "weights of " + name);
+        this.upload = new HostUpload(torch, options.device());
+        boolean other = false;
         for (ParameterShape parameter : config.parameters()) {
             StoredTensor stored = checkpoint.tensors().get(parameter.name());
-            DType type = stored.type().dtype();
-            Tensor mapped = scope.wrap(stored.bytes(), type, stored.shape());
-            if (type == options.dtype() && options.device().isCpu()) {
-                tensors.put(parameter.name(), mapped);
+            Tensor asStored = onDevice(stored);
+            if (asStored.dtype() == options.dtype()) {
+                tensors.put(parameter.name(), asStored);
             } else {
-                tensors.put(parameter.name(), scope.copyTo(mapped, options.dtype(), options.device()));
-                scope.free(mapped);
-                copies = true;
+                tensors.put(parameter.name(), scope.copyTo(asStored, options.dtype(), options.device()));
+                scope.free(asStored);
+                other = true;
             }
         }
-        this.converted = copies;
+        this.converted = other;
         this.weights = LlamaWeights.of(config, tensors::get);
         this.ropeTable = scope.of(options.device(), RopeTable.of(config, maxContext), maxContext, config.headDim());
         this.fingerprint = options.fingerprintCache() == null ? BaseFingerprint.of(checkpoint)
                 : BaseFingerprint.cached(checkpoint, options.fingerprintCache());
         this.digestAtLoad = converted ? hashMemory() : fingerprint;
+    }
+
+    /** The mapped file itself on the CPU, a copy of it elsewhere. */
+    private Tensor onDevice(StoredTensor stored) {
+        if (options.device().isCpu()) {
+            return scope.wrap(stored.bytes(), stored.type().dtype(), stored.shape());
+        }
+        Tensor copy = scope.empty(stored.type().dtype(), options.device(), stored.shape());
+        upload.copy(stored.bytes(), copy);
+        return copy;
     }
 
     /**
@@ -120,8 +134,15 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
     private String hashMemory() {
         SortedMap<String, BaseFingerprint.HashedTensor> live = new TreeMap<>();
         tensors.forEach((tensor, value) -> live.put(tensor,
-                new BaseFingerprint.HashedTensor(StoredType.of(value.dtype()), value.sizes(), value.segment())));
+                new BaseFingerprint.HashedTensor(StoredType.of(value.dtype()), value.sizes(), reader -> onHost(value, reader))));
         return BaseFingerprint.of(live);
+    }
+
+    /** Shows a weight's bytes, copied where they are a device's. */
+    void onHost(Tensor weight, Consumer<MemorySegment> reader) {
+        try (Scope copy = new Scope(torch)) {
+            reader.accept(copy.onHost(weight).segment());
+        }
     }
 
     public long parameterCount() {
@@ -153,6 +174,11 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         return torch;
     }
 
+    /** What brings deltas to the device. */
+    HostUpload upload() {
+        return upload;
+    }
+
     LlamaWeights weights() {
         return weights;
     }
@@ -178,20 +204,25 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         if (weight == null || weight.rank() != 2) {
             return null;
         }
-        return new Matrix(weight.dim(0), weight.dim(1), bits(weight));
+        return new Matrix(weight.dim(0), weight.dim(1), bits(tensor, weight));
     }
 
     @Override
     public WholeTensor whole(String tensor) {
         Tensor weight = tensors.get(tensor);
-        return weight == null ? null : new WholeTensor(tensor, weight.sizes(), bits(weight));
+        return weight == null ? null : new WholeTensor(tensor, weight.sizes(), bits(tensor, weight));
     }
 
-    private MemorySegment bits(Tensor weight) {
-        return weight.dtype() == DType.BF16 ? weight.segment().asReadOnly() : narrowed(weight);
+    /** The bf16 form of a weight; of one that is stored so and held so the mapped file's, on whatever device the model is. */
+    private MemorySegment bits(String name, Tensor weight) {
+        StoredTensor stored = checkpoint.tensors().get(name);
+        if (weight.dtype() == DType.BF16 && stored.type() == StoredType.of(DType.BF16)) {
+            return stored.bytes().asReadOnly();
+        }
+        return weight.dtype() == DType.BF16 && weight.device().isCpu() ? weight.segment().asReadOnly() : narrowed(weight);
     }
 
-    /** The bf16 form of an fp32 weight, in memory of the garbage collector's. */
+    /** The bf16 form of a weight that no memory of the host has, in memory of the garbage collector's. */
     private MemorySegment narrowed(Tensor weight) {
         try (Scope copy = new Scope(torch)) {
             MemorySegment bits = copy.copyTo(weight, DType.BF16, Device.CPU).segment();
@@ -201,6 +232,7 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
 
     @Override
     public void close() {
+        upload.close();
         scope.close();
         checkpoint.close();
     }

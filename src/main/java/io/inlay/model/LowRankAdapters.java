@@ -98,7 +98,7 @@ public final class LowRankAdapters implements Trainable, AutoCloseable {
                         + "; an adapter stands beside q, k, v, o, gate, up or down of a layer");
             }
         }
-        this.scope = new Scope(model.torch());
+        this.scope = new Scope(model.torch(), "adapters");
         tensors.forEach(tensor -> parts.put(tensor, start(tensor, places.get(tensor))));
     }
 

@@ -9,6 +9,7 @@ import io.inlay.delta.TarOutput;
 import io.inlay.delta.TensorBlocks;
 import io.inlay.delta.WholeTensor;
 import io.inlay.tensor.DType;
+import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -125,9 +126,13 @@ public final class MergedExport {
             MemorySegment values = wholes.get(parameter.name()).values();
             DenseExport.copy(base.dtype() == DType.BF16 ? values : widened(values, 0, values.byteSize() / 2), out);
         } else if (blocks.containsKey(parameter.name())) {
-            writeBands(weight.segment(), blocks.get(parameter.name()), out);
+            try (Scope copy = new Scope(base.torch())) {
+                writeBands(copy.onHost(weight).segment(), blocks.get(parameter.name()), out);
+            }
         } else {
-            DenseExport.copy(weight.segment(), out);
+            try (Scope copy = new Scope(base.torch())) {
+                DenseExport.copy(copy.onHost(weight).segment(), out);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ import io.inlay.kernels.Kernels;
 import io.inlay.kernels.KvPages;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
+import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -65,11 +66,11 @@ final class StepPass {
             kernels.rope(key, model.ropeTable(), at, false);
             List<KvPages> caches = new ArrayList<>();
             for (int i = 0; i < r; i++) {
-                rows.get(i).cache().write(l, positions[i], key, value, i, 1);
                 caches.add(rows.get(i).cache().view(l, positions[i] + 1));
             }
+            kernels.keep(key, value, caches);
             if (l == last) {
-                finish(l, x, query, caches, taker);
+                finish(l, x, caches, taker);
                 return;
             }
             attend(l, query, caches, branch);
@@ -80,14 +81,17 @@ final class StepPass {
     }
 
     /** The last layer from its attention on, and the head, for the rows that ask. */
-    private void finish(int layer, Tensor x, Tensor query, List<KvPages> caches, Taker taker) {
+    private void finish(int layer, Tensor x, List<KvPages> caches, Taker taker) {
         int[] asking = IntStream.range(0, rows.size()).filter(i -> rows.get(i).asks()).toArray();
         int r = asking.length;
         if (r == 0) {
             return;
         }
-        Tensor sum = compact("sum", x, asking, config.hiddenSize());
-        compact("asking", query, asking, (long) config.heads() * config.headDim());
+        Tensor chosen = integers("asking rows", asking);
+        Tensor sum = slot("sum", r, config.hiddenSize());
+        kernels.embed(x, chosen, sum);
+        long width = (long) config.heads() * config.headDim();
+        kernels.embed(slot("q", rows.size(), width), chosen, slot("asking", r, width));
         overlays = Arrays.stream(asking).mapToObj(i -> rows.get(i).overlay()).toList();
         Tensor branch = slot("branch", r, config.hiddenSize());
         Tensor normed = slot("normed", r, config.hiddenSize());
@@ -98,19 +102,12 @@ final class StepPass {
         Tensor logits = workspace.get("step.logits", DType.FP32, r, config.vocabularySize());
         kernels.linear(normed, weights.head(), null, logits);
         long bytes = 4L * config.vocabularySize();
-        for (int i = 0; i < r; i++) {
-            taker.take(asking[i], logits.segment().asSlice(i * bytes, bytes).toArray(ValueLayout.JAVA_FLOAT));
+        try (Scope copy = new Scope(model.torch())) {
+            MemorySegment all = copy.onHost(logits).segment();
+            for (int i = 0; i < r; i++) {
+                taker.take(asking[i], all.asSlice(i * bytes, bytes).toArray(ValueLayout.JAVA_FLOAT));
+            }
         }
-    }
-
-    /** The chosen rows of [R, ...], one behind another as [r, width]. */
-    private Tensor compact(String name, Tensor of, int[] chosen, long width) {
-        Tensor to = slot(name, chosen.length, width);
-        long bytes = width * model.dtype().bytes();
-        for (int i = 0; i < chosen.length; i++) {
-            MemorySegment.copy(of.segment(), chosen[i] * bytes, to.segment(), i * bytes, bytes);
-        }
-        return to;
     }
 
     /** Attention of the rows over their caches, and its output projection. */
@@ -146,7 +143,7 @@ final class StepPass {
 
     private Tensor integers(String name, int[] values) {
         Tensor made = workspace.get("step." + name, DType.INT32, values.length);
-        MemorySegment.copy(MemorySegment.ofArray(values), 0, made.segment(), 0, 4L * values.length);
+        made.fill(MemorySegment.ofArray(values));
         return made;
     }
 

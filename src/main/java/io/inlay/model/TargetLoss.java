@@ -5,7 +5,6 @@ import io.inlay.tensor.DType;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 import java.util.stream.IntStream;
 
 /**
@@ -16,7 +15,7 @@ import java.util.stream.IntStream;
  */
 final class TargetLoss {
 
-    private static final int FEWEST_ROWS = 16;
+    static final int FEWEST_ROWS = 16;
 
     private final LlamaModel model;
     private final Libtorch torch;
@@ -74,7 +73,7 @@ final class TargetLoss {
             torch.zero(gradPicked);
             Tensor gradNorm = trainable instanceof TrainableModel full ? full.gradient(LlamaWeights.NORM) : null;
             kernels.rmsNormBackward(gradNormed, picked, weights.norm(), rstd, gradPicked, gradNorm);
-            scatterRows(gradPicked, rows, gradX);
+            torch.scatterRows(gradX, scope.of(model.device(), IntStream.of(rows).asLongStream().toArray(), count), gradPicked);
         }
         double sum = 0;
         for (float value : Scope.floats(torch, losses)) {
@@ -97,13 +96,6 @@ final class TargetLoss {
             if (trainable instanceof TrainableModel full) {
                 gradients.addDense(full.gradient(model.config().tiedEmbeddings() ? LlamaWeights.EMBEDDING : LlamaWeights.HEAD), logits, rows);
             }
-        }
-    }
-
-    private static void scatterRows(Tensor source, int[] rows, Tensor target) {
-        long row = source.size(1) * source.dtype().bytes();
-        for (int i = 0; i < rows.length; i++) {
-            MemorySegment.copy(source.segment(), i * row, target.segment(), rows[i] * row, row);
         }
     }
 }

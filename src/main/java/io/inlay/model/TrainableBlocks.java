@@ -50,7 +50,7 @@ public final class TrainableBlocks implements Trainable, AutoCloseable {
             throw new Problem(Problem.Code.INVALID_HYPERPARAMETERS, "no block is selected; there is nothing to train");
         }
         selection.keySet().forEach(tensor -> requireTiled(model, tensor, edge));
-        this.scope = new Scope(model.torch());
+        this.scope = new Scope(model.torch(), "trained blocks");
         this.values = scope.empty(model.dtype(), model.device(), count, edge, edge);
         this.gradients = scope.zeros(DType.FP32, model.device(), count, edge, edge);
         int first = 0;
@@ -87,10 +87,8 @@ public final class TrainableBlocks implements Trainable, AutoCloseable {
                 model.torch().copy(values.narrow(copy, 0, first + k, 1).reshape(copy, edge, edge), block);
             }
         }
-        long square = (long) edge * edge * model.dtype().bytes();
-        MemorySegment memory = values.segment().asSlice(first * square, coordinates.size() * square);
-        return new Part(weight.dim(0), weight.dim(1), coordinates, first,
-                TileTable.of(arena, weight.dim(0), weight.dim(1), edge, coordinates, memory, model.dtype().bytes()));
+        return new Part(weight.dim(0), weight.dim(1), coordinates, first, TileTable.of(arena, weight.dim(0), weight.dim(1), edge,
+                coordinates, values.narrow(scope, 0, first, coordinates.size())));
     }
 
     @Override
@@ -126,7 +124,7 @@ public final class TrainableBlocks implements Trainable, AutoCloseable {
     public List<TensorBlocks> export(Arena target) {
         List<TensorBlocks> blocks = new ArrayList<>();
         try (Scope copy = new Scope(model.torch())) {
-            Tensor bf16 = model.dtype() == DType.BF16 && model.device().isCpu() ? values : copy.copyTo(values, DType.BF16, Device.CPU);
+            Tensor bf16 = copy.onHost(model.dtype() == DType.BF16 ? values : copy.copyTo(values, DType.BF16, Device.CPU));
             long square = 2L * edge * edge;
             parts.forEach((tensor, part) -> {
                 MemorySegment memory = target.allocate(part.coordinates().size() * square, 64);

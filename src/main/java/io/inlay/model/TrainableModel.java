@@ -27,7 +27,7 @@ public final class TrainableModel implements Trainable, AutoCloseable {
 
     public TrainableModel(LlamaModel model) {
         this.model = model;
-        this.scope = new Scope(model.torch());
+        this.scope = new Scope(model.torch(), "trained weights");
         for (ParameterShape shape : model.config().parameters()) {
             Tensor weight = scope.copyTo(model.tensor(shape.name()), model.dtype(), model.device());
             parameters.put(shape.name(), new Parameter(weight, scope.zeros(DType.FP32, model.device(), weight.sizes())));

@@ -17,8 +17,8 @@ import java.util.Map;
 
 /**
  * A delta laid over a model: a tile table for each linear that has blocks, and tensors that stand in for the base's where a delta has
- * whole ones. The base is not touched; activating an overlay is handing it to a call. For a bf16 model both are the {@link TensorBlocks}'
- * and {@link WholeTensor}s' own memory, which must outlive the overlay.
+ * whole ones. The base is not touched; activating an overlay is handing it to a call. For a bf16 model on the CPU both are the
+ * {@link TensorBlocks}' and {@link WholeTensor}s' own memory, which must outlive the overlay ({@link #borrows}); otherwise they are copies.
  */
 public final class WeightOverlay implements AutoCloseable {
 
@@ -53,11 +53,11 @@ public final class WeightOverlay implements AutoCloseable {
         LlamaConfig config = model.config();
         TileTable[][] tables = new TileTable[config.layers()][Projection.values().length];
         Arena arena = Arena.ofShared();
-        Scope scope = new Scope(model.torch());
+        Scope scope = new Scope(model.torch(), "deltas of " + model.name());
         long bytes = 0;
         try {
             for (TensorBlocks each : blocks) {
-                place(model, each, tables, arena);
+                place(model, each, tables, arena, scope);
                 bytes += each.values().byteSize();
             }
             Map<String, Tensor> replaced = new HashMap<>();
@@ -81,7 +81,7 @@ public final class WeightOverlay implements AutoCloseable {
      */
     public static WeightOverlay merged(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors) {
         Arena arena = Arena.ofShared();
-        Scope scope = new Scope(model.torch());
+        Scope scope = new Scope(model.torch(), "merged deltas of " + model.name());
         try (WeightOverlay tiled = of(model, blocks, List.of())) {
             Map<String, Tensor> replaced = new HashMap<>();
             for (int layer = 0; layer < model.config().layers(); layer++) {
@@ -89,15 +89,14 @@ public final class WeightOverlay implements AutoCloseable {
                     TileTable tiles = tiled.table(layer, projection);
                     if (tiles != null) {
                         Tensor weight = model.weights().layers().get(layer).linear(projection);
-                        Tensor copy = scope.wrap(arena.allocate(weight.bytes(), 64), model.dtype(), weight.sizes());
+                        Tensor copy = scope.empty(model.dtype(), model.device(), weight.sizes());
                         model.kernels().assemble(weight, tiles, copy);
                         replaced.put(projection.tensor(layer), copy);
                     }
                 }
             }
             for (WholeTensor each : tensors) {
-                MemorySegment own = arena.allocate(each.values().byteSize(), 64).copyFrom(each.values());
-                replaced.put(each.tensor(), replacement(model, new WholeTensor(each.tensor(), each.shape(), own), arena, scope));
+                replaced.put(each.tensor(), scope.copyTo(replacement(model, each, arena, scope), model.dtype(), model.device()));
             }
             LlamaWeights weights = LlamaWeights.of(model.config(), name -> replaced.getOrDefault(name, model.tensor(name)));
             long bytes = replaced.values().stream().mapToLong(Tensor::bytes).sum();
@@ -121,7 +120,7 @@ public final class WeightOverlay implements AutoCloseable {
         return new WeightOverlay(null, null, tables, null, blocks.values().bytes());
     }
 
-    private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena) {
+    private static void place(LlamaModel model, TensorBlocks blocks, TileTable[][] tables, Arena arena, Scope scope) {
         for (int layer = 0; layer < tables.length; layer++) {
             for (Projection projection : Projection.values()) {
                 if (projection.tensor(layer).equals(blocks.tensor())) {
@@ -130,9 +129,10 @@ public final class WeightOverlay implements AutoCloseable {
                         throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + blocks.tensor() + " is of " + blocks.rows() + " x "
                                 + blocks.columns() + ", the model's " + weight + "; it was trained on another base");
                     }
-                    MemorySegment values = model.dtype() == DType.BF16 ? blocks.values() : widen(blocks.values(), arena);
+                    Tensor values = onDevice(model, blocks.values(), arena, scope, blocks.coordinates().size(), blocks.edge(),
+                            blocks.edge());
                     tables[layer][projection.ordinal()] = TileTable.of(arena, blocks.rows(), blocks.columns(), blocks.edge(),
-                            blocks.coordinates(), values, model.dtype().bytes());
+                            blocks.coordinates(), values);
                     return;
                 }
             }
@@ -147,8 +147,17 @@ public final class WeightOverlay implements AutoCloseable {
             throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + whole.tensor() + " is of " + Arrays.toString(whole.shape())
                     + (weight == null ? ", the model has none" : ", the model's " + weight) + "; it was trained on another base");
         }
-        MemorySegment values = model.dtype() == DType.BF16 ? whole.values() : widen(whole.values(), arena);
-        return scope.wrap(values, model.dtype(), whole.shape());
+        return onDevice(model, whole.values(), arena, scope, whole.shape());
+    }
+
+    /** bf16 values in the model's type on its device: their own memory for a bf16 model on the CPU, a copy otherwise. */
+    private static Tensor onDevice(LlamaModel model, MemorySegment bf16, Arena arena, Scope scope, long... shape) {
+        if (model.device().isCpu()) {
+            return scope.wrap(model.dtype() == DType.BF16 ? bf16 : widen(bf16, arena), model.dtype(), shape);
+        }
+        Tensor copy = scope.empty(DType.BF16, model.device(), shape);
+        model.upload().copy(bf16, copy);
+        return model.dtype() == DType.BF16 ? copy : scope.copyTo(copy, model.dtype(), model.device());
     }
 
     private static MemorySegment widen(MemorySegment bf16, Arena arena) {
@@ -158,6 +167,11 @@ public final class WeightOverlay implements AutoCloseable {
             fp32.setAtIndex(ValueLayout.JAVA_INT, i, bf16.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
         }
         return fp32;
+    }
+
+    /** Whether overlays of a model show the memory of the deltas that they are made of. */
+    public static boolean borrows(LlamaModel model) {
+        return model.dtype() == DType.BF16 && model.device().isCpu();
     }
 
     /** The tile table of a linear, or null where the base stands alone. */

@@ -49,7 +49,7 @@ final class Workspace implements AutoCloseable {
         }
         if (slot.flat == null || slot.flat.dtype() != dtype || slot.flat.elements() < elements) {
             release(slot);
-            slot.memory = new Scope(torch);
+            slot.memory = new Scope(torch, "activations");
             slot.flat = slot.memory.empty(dtype, device, Math.max(1, elements));
         }
         if (!slot.shapes.isEmpty() && slot.shapes.getFirst().elements() != elements) {

@@ -15,13 +15,15 @@ import io.inlay.api.ImportLimits;
 import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.ModelCatalog;
 import io.inlay.generation.ServingListener;
+import io.inlay.generation.ServingPlan;
 import io.inlay.jobs.JobCheckpoints;
 import io.inlay.jobs.TenantErasures;
 import io.inlay.jobs.TrainingFiles;
 import io.inlay.jobs.TuningDefaults;
 import io.inlay.jobs.TuningJobs;
-import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.DeviceKernels;
 import io.inlay.kernels.Kernels;
+import io.inlay.model.LlamaConfig;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaCollector;
@@ -29,6 +31,8 @@ import io.inlay.store.DeltaStore;
 import io.inlay.store.DurableFiles;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
+import io.inlay.tensor.DeviceChoice;
+import io.inlay.tensor.Devices;
 import io.inlay.tensor.Libtorch;
 import io.inlay.tuning.YieldingPace;
 import io.quarkus.runtime.ShutdownEvent;
@@ -45,6 +49,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
@@ -120,14 +125,17 @@ public class Composition {
     ModelCatalog catalog(DeltaStore store, ServingListener listener) {
         Supplier<Engine> engine = new Once<>(() -> {
             Libtorch torch = Libtorch.load();
-            Kernels kernels = kernels();
-            LOG.info("computing with {}, kernels {}", torch.description(), kernels.name());
-            return new Engine(torch, kernels);
+            DeviceChoice choice = DeviceChoice.of(config.device(),
+                    device -> torch.devices().missing(device).or(() -> DeviceKernels.missing(device)));
+            choice.withoutCuda().ifPresent(reason -> LOG.info("no GPU is used: {}", reason));
+            Kernels kernels = DeviceKernels.of(choice.device(), config.models().kernels().equals("auto") ? null : config.models().kernels());
+            LOG.info("computing on {} with {}, kernels {}", torch.devices().describe(choice.device()), torch.description(), kernels.name());
+            return new Engine(torch, kernels, options(choice.device()));
         });
         Map<String, Supplier<LlamaModel>> models = new TreeMap<>();
         for (Path folder : modelFolders()) {
             models.put(folder.getFileName().toString(),
-                    () -> LlamaModel.open(engine.get().torch(), engine.get().kernels(), folder, options()));
+                    () -> engine.get().open(folder, config.generation().cacheBytes(), config.generation().residentBytes()));
         }
         return new ModelCatalog(store, models, new ModelCatalog.Settings(
                 new GenerationEngine.Limits(config.generation().concurrent(), config.generation().queued(), config.generation().cacheBytes(),
@@ -135,7 +143,20 @@ public class Composition {
                 config.generation().residentBytes(), listener));
     }
 
-    private record Engine(Libtorch torch, Kernels kernels) {
+    /** What computes, and how models are held by it. */
+    private record Engine(Libtorch torch, Kernels kernels, ModelOptions options) {
+
+        /** Opens a model, once its device has promised what serving it takes. */
+        LlamaModel open(Path folder, long cacheBytes, long residentBytes) {
+            Optional<Devices.Promise> promise = ServingPlan.of(folder.getFileName().toString(), LlamaConfig.parse(folder), options,
+                    cacheBytes, residentBytes).promise(torch.devices(), options);
+            try {
+                return LlamaModel.open(torch, kernels, folder, options);
+            } catch (RuntimeException failure) {
+                promise.ifPresent(Devices.Promise::close);
+                throw failure;
+            }
+        }
     }
 
     /** A value made once, by whoever asks first. */
@@ -156,18 +177,14 @@ public class Composition {
         }
     }
 
-    private Kernels kernels() {
-        return config.models().kernels().equals("auto") ? CpuKernels.best() : CpuKernels.best(config.models().kernels());
-    }
-
-    private ModelOptions options() {
+    private ModelOptions options(Device device) {
         DType dtype = switch (config.models().dtype().toLowerCase(Locale.ROOT)) {
             case "bf16" -> DType.BF16;
             case "fp32" -> DType.FP32;
             default -> throw new Problem(Problem.Code.INVALID_REQUEST, "inlay.models.dtype is '" + config.models().dtype()
                     + "'; it must be bf16 or fp32");
         };
-        return new ModelOptions(dtype, config.models().maxContext(), config.data().resolve("fingerprints.json"), Device.CPU);
+        return new ModelOptions(dtype, config.models().maxContext(), config.data().resolve("fingerprints.json"), device);
     }
 
     private List<Path> modelFolders() {
@@ -220,7 +237,7 @@ public class Composition {
     private TuningDefaults defaults() {
         InlayConfig.Tuning tuning = config.tuning();
         return new TuningDefaults(tuning.budget(), tuning.epochs(), tuning.batchSize(), tuning.learningRate(), tuning.warmUpSteps(),
-                tuning.maxSteps(), tuning.maxBudget());
+                tuning.maxSteps(), tuning.maxBudget(), tuning.recomputeWhenShort());
     }
 
     @Produces

@@ -15,6 +15,13 @@ import java.util.Optional;
 @ConfigMapping(prefix = "inlay")
 public interface InlayConfig {
 
+    /**
+     * What computes: {@code cpu}, {@code cuda:0} or another {@code cuda:n}; {@code auto} is {@code cuda:0} where everything is there that a
+     * GPU needs, and the CPU elsewhere, with the reason in the log.
+     */
+    @WithDefault("auto")
+    String device();
+
     /** The base models. */
     Models models();
 
@@ -362,5 +369,9 @@ public interface InlayConfig {
         /** Largest {@code budget} of a job, a share of the model's parameters; methods without a budget are not bound. */
         @WithDefault("0.5")
         double maxBudget();
+
+        /** Whether a job computes layers twice, for the same bits, where keeping what the backward pass needs takes more memory than is free. */
+        @WithDefault("true")
+        boolean recomputeWhenShort();
     }
 }

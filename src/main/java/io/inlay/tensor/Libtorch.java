@@ -18,16 +18,32 @@ public final class Libtorch {
 
     private final LibtorchFunctions functions;
     private final LibtorchLibrary library;
+    private final Devices devices;
     private volatile Profile profile;
 
-    private Libtorch(LibtorchLibrary library) {
+    private Libtorch(LibtorchLibrary library, Devices devices) {
         this.library = library;
         this.functions = LibtorchFunctions.bind(library.symbols());
+        this.devices = devices;
     }
 
     /** Finds and loads libtorch; see {@link LibtorchLibrary} for where it looks. Slow on the first call of a machine (unpacking). */
     public static Libtorch load() {
-        return new Libtorch(LibtorchLibrary.load());
+        LibtorchLibrary library = LibtorchLibrary.load();
+        return new Libtorch(library, new Devices(Cuda.of(library, CudaDriver.FILE), new LinuxMemory(), false));
+    }
+
+    /**
+     * Another one over the same library, for tests, whose CUDA devices are the host's memory under another name: operations on them compute
+     * on the CPU, and all that Inlay asks of a device that is not the CPU holds, {@link Tensor#segment}'s refusal above all.
+     */
+    Libtorch withHostAsCuda(Cuda cuda, FreeMemory memory) {
+        return new Libtorch(library, new Devices(cuda, memory, true));
+    }
+
+    /** What it computes on. */
+    public Devices devices() {
+        return devices;
     }
 
     /** Where libtorch came from, for logs. */
@@ -62,8 +78,11 @@ public final class Libtorch {
     MemorySegment allocate(long[] sizes, long[] strides, DType dtype, Device device) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment result = arena.allocate(ADDRESS);
-            check(functions.emptyStrided(sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), device.torchType(),
-                    device.index(), result), "allocation of " + dtype + Arrays.toString(sizes) + " on " + device);
+            Device place = devices.place(device);
+            if (functions.emptyStrided(sizes.length, longs(arena, sizes), longs(arena, strides), dtype.torch(), place.torchType(),
+                    place.index(), result) != 0) {
+                throw devices.refused(dtype, sizes, device);
+            }
             return result.get(ADDRESS, 0);
         }
     }
@@ -125,7 +144,7 @@ public final class Libtorch {
             return;
         }
         long start = start();
-        check(functions.mm(out.handle(), a.handle(), b.handle()), "mm", out, a, b);
+        check(product(out, a, b), "mm", out, a, b);
         recordProduct("mm", start, out, a, b);
     }
 
@@ -136,8 +155,51 @@ public final class Libtorch {
             return;
         }
         long start = start();
-        check(functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha), "addmm", out, a, b);
+        check(sum(out, a, b, beta, alpha), "addmm", out, a, b);
         recordProduct("addmm", start, out, a, b);
+    }
+
+    private int product(Tensor out, Tensor a, Tensor b) {
+        return devices.place(out.device()).isCpu() ? functions.mm(out.handle(), a.handle(), b.handle())
+                : LibtorchFunctions.mm(Cuda.require(devices.cuda(), out.device()).mm(), out.handle(), a.handle(), b.handle());
+    }
+
+    private int sum(Tensor out, Tensor a, Tensor b, double beta, double alpha) {
+        return devices.place(out.device()).isCpu() ? functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha)
+                : LibtorchFunctions.addmm(Cuda.require(devices.cuda(), out.device()).addmm(), out.handle(), out.handle(), a.handle(), b.handle(),
+                        beta, alpha);
+    }
+
+    /** {@code target[index[n]] = source[n]}: target [T, ...], source [N, ...] of its type, index int64 [N], each within [0, T), none twice. */
+    public void scatterRows(Tensor target, Tensor index, Tensor source) {
+        require(index.dtype() == DType.INT64 && index.rank() == 1 && index.size(0) == source.size(0) && target.rank() == source.rank()
+                && target.dtype() == source.dtype(), "scatter of rows", target, index, source);
+        long start = start();
+        dispatch("aten::index_copy_", target, 0, index, source);
+        record("scatter of rows", start, 0, target, source);
+    }
+
+    /** Calls an operator that returns its first argument by name; arguments are tensors and ints. */
+    private void dispatch(String operator, Object... arguments) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment stack = arena.allocate(JAVA_LONG, arguments.length);
+            MemorySegment cell = arena.allocate(ADDRESS);
+            for (int i = 0; i < arguments.length; i++) {
+                long slot = switch (arguments[i]) {
+                    case Tensor tensor -> {
+                        // The dispatcher consumes handles, so it is given ones of its own.
+                        check(functions.ownHandle(tensor.handle(), cell), "handle", tensor);
+                        yield cell.get(ADDRESS, 0).address();
+                    }
+                    case Integer number -> number;
+                    default -> throw new IllegalArgumentException("an operator takes tensors and ints, not " + arguments[i]);
+                };
+                stack.setAtIndex(JAVA_LONG, i, slot);
+            }
+            check(functions.dispatch(arena.allocateFrom(operator), arena.allocateFrom(""), stack), operator,
+                    Arrays.stream(arguments).filter(Tensor.class::isInstance).toArray(Tensor[]::new));
+            delete(MemorySegment.ofAddress(stack.getAtIndex(JAVA_LONG, 0)));
+        }
     }
 
     private static void requireProduct(String name, Tensor out, Tensor a, Tensor b) {
@@ -193,6 +255,7 @@ public final class Libtorch {
     }
 
     private static void requireAttention(String name, Tensor query, Tensor key, Tensor value, boolean causal) {
+        // On other devices attention is the kernels': there libtorch's function has another shape.
         require(query.device().isCpu(), name, query);
         require(query.rank() == 4 && key.rank() == 4 && Arrays.equals(key.sizes(), value.sizes()), name, query, key, value);
         require(key.size(0) == query.size(0) && key.size(1) == query.size(1) && key.size(3) == query.size(3), name, query, key, value);

@@ -19,7 +19,8 @@ import java.lang.invoke.MethodHandle;
  */
 record LibtorchFunctions(MethodHandle emptyStrided, MethodHandle fromBlob, MethodHandle reinterpret, MethodHandle dataPointer,
         MethodHandle delete, MethodHandle copy, MethodHandle zero, MethodHandle mm, MethodHandle addmm, MethodHandle attention,
-        MethodHandle attentionBackward, MethodHandle rank, MethodHandle sizes, MethodHandle strides, MethodHandle dtype) {
+        MethodHandle attentionBackward, MethodHandle rank, MethodHandle sizes, MethodHandle strides, MethodHandle dtype,
+        MethodHandle ownHandle, MethodHandle dispatch) {
 
     private static final ValueLayout.OfInt I32 = JAVA_INT;
     private static final ValueLayout.OfLong I64 = JAVA_LONG;
@@ -43,7 +44,9 @@ record LibtorchFunctions(MethodHandle emptyStrided, MethodHandle fromBlob, Metho
                 handle(symbols, "aoti_torch_get_dim", PTR, PTR),
                 handle(symbols, "aoti_torch_get_sizes", PTR, PTR),
                 handle(symbols, "aoti_torch_get_strides", PTR, PTR),
-                handle(symbols, "aoti_torch_get_dtype", PTR, PTR));
+                handle(symbols, "aoti_torch_get_dtype", PTR, PTR),
+                handle(symbols, "aoti_torch_new_tensor_handle", PTR, PTR),
+                handle(symbols, "aoti_torch_call_dispatcher", PTR, PTR, PTR));
     }
 
     private static MethodHandle handle(SymbolLookup symbols, String name, MemoryLayout... arguments) {
@@ -129,7 +132,26 @@ record LibtorchFunctions(MethodHandle emptyStrided, MethodHandle fromBlob, Metho
         }
     }
 
+    /** A handle of one's own on the same tensor. */
+    int ownHandle(MemorySegment tensor, MemorySegment result) {
+        return two(ownHandle, tensor, result);
+    }
+
+    /** Calls an operator by its name, on whatever device its tensors are; {@code stack} holds its arguments, and then its results. */
+    int dispatch(MemorySegment operator, MemorySegment overload, MemorySegment stack) {
+        try {
+            return (int) dispatch.invokeExact(operator, overload, stack);
+        } catch (Throwable failure) {
+            throw new AssertionError(failure);
+        }
+    }
+
+    /** On the CPU; {@link Cuda.Present} has the functions of CUDA. */
     int mm(MemorySegment out, MemorySegment a, MemorySegment b) {
+        return mm(mm, out, a, b);
+    }
+
+    static int mm(MethodHandle mm, MemorySegment out, MemorySegment a, MemorySegment b) {
         try {
             return (int) mm.invokeExact(out, a, b);
         } catch (Throwable failure) {
@@ -138,6 +160,11 @@ record LibtorchFunctions(MethodHandle emptyStrided, MethodHandle fromBlob, Metho
     }
 
     int addmm(MemorySegment out, MemorySegment self, MemorySegment a, MemorySegment b, double beta, double alpha) {
+        return addmm(addmm, out, self, a, b, beta, alpha);
+    }
+
+    static int addmm(MethodHandle addmm, MemorySegment out, MemorySegment self, MemorySegment a, MemorySegment b, double beta,
+            double alpha) {
         try {
             return (int) addmm.invokeExact(out, self, a, b, beta, alpha);
         } catch (Throwable failure) {

@@ -12,11 +12,18 @@ import java.util.List;
 public final class Scope implements AutoCloseable {
 
     private final Libtorch torch;
+    private final String purpose;
     private final List<Tensor> owned = new ArrayList<>();
     private boolean closed;
 
     public Scope(Libtorch torch) {
+        this(torch, "scratch");
+    }
+
+    /** @param purpose of what is made in it, for who finds a device full */
+    public Scope(Libtorch torch, String purpose) {
         this.torch = torch;
+        this.purpose = purpose;
     }
 
     public Libtorch torch() {
@@ -32,7 +39,11 @@ public final class Scope implements AutoCloseable {
         }
         long[] own = sizes.clone();
         long[] strides = Tensor.rowMajor(own);
-        return adopt(new Tensor(torch, torch.allocate(own, strides, dtype, device), dtype, device, own, strides));
+        Tensor tensor = adopt(new Tensor(torch, torch.allocate(own, strides, dtype, device), dtype, device, own, strides));
+        if (!device.isCpu()) {
+            tensor.heldFor(purpose);
+        }
+        return tensor;
     }
 
     public Tensor zeros(DType dtype, Device device, long... sizes) {
@@ -49,13 +60,17 @@ public final class Scope implements AutoCloseable {
         return filled(DType.INT32, device, MemorySegment.ofArray(values), sizes);
     }
 
+    public Tensor of(Device device, long[] values, long... sizes) {
+        return filled(DType.INT64, device, MemorySegment.ofArray(values), sizes);
+    }
+
     private Tensor filled(DType dtype, Device device, MemorySegment values, long[] sizes) {
-        Tensor host = empty(dtype, Device.CPU, sizes);
-        if (host.bytes() != values.byteSize()) {
-            throw new IllegalArgumentException(values.byteSize() / dtype.bytes() + " values do not fill " + host);
+        Tensor tensor = empty(dtype, device, sizes);
+        if (tensor.bytes() != values.byteSize()) {
+            throw new IllegalArgumentException(values.byteSize() / dtype.bytes() + " values do not fill " + tensor);
         }
-        MemorySegment.copy(values, 0, host.segment(), 0, values.byteSize());
-        return device.isCpu() ? host : copyTo(host, dtype, device);
+        tensor.fill(values);
+        return tensor;
     }
 
     /**
@@ -83,6 +98,11 @@ public final class Scope implements AutoCloseable {
         Tensor copy = empty(dtype, device, source.sizes());
         torch.copy(copy, source);
         return copy;
+    }
+
+    /** The tensor itself where it is the CPU's and contiguous, else a contiguous copy there, whose {@link Tensor#segment} can be read. */
+    public Tensor onHost(Tensor source) {
+        return source.device().isCpu() && source.contiguous() ? source : copyTo(source, source.dtype(), Device.CPU);
     }
 
     /** A copy of the values as fp32, row-major, on the Java heap. */

@@ -16,6 +16,9 @@ public final class Tensor {
     private final long[] strides;
     private MemorySegment handle;
     private MemorySegment data;
+    private long address;
+    /** What its own memory is for, where {@link Holdings} counts it. */
+    private String purpose;
 
     Tensor(Libtorch torch, MemorySegment handle, DType dtype, Device device, long[] sizes, long[] strides) {
         this.torch = torch;
@@ -100,12 +103,16 @@ public final class Tensor {
     }
 
     /**
-     * The first element onward, as memory: on the CPU readable and writable up to the last element that the strides reach; on another
-     * device an address only. Valid as long as the tensor.
+     * The first element onward, as memory, readable and writable up to the last element that the strides reach. Valid as long as the
+     * tensor. Of the CPU's tensors only: memory of another device is no memory of this process.
      */
     public MemorySegment segment() {
         requireOpen();
         if (data == null) {
+            if (!device.isCpu()) {
+                throw new IllegalStateException("the memory of " + this + " is not the host's; read a copy (Scope.onHost), write with "
+                        + "Tensor.fill, or hand its address to a kernel of " + device);
+            }
             long span = elements() == 0 ? 0 : 1;
             for (int i = 0; span > 0 && i < sizes.length; i++) {
                 span += (sizes[i] - 1) * strides[i];
@@ -115,8 +122,32 @@ public final class Tensor {
         return data;
     }
 
+    /** Where the first element lies, in the memory of its device. */
     public long address() {
-        return segment().address();
+        if (device.isCpu()) {
+            return segment().address();
+        }
+        requireOpen();
+        if (address == 0) {
+            address = torch.dataPointer(handle).address();
+        }
+        return address;
+    }
+
+    /** Writes all elements, row-major, from the host's memory; the tensor must be contiguous. */
+    public void fill(MemorySegment values) {
+        if (!contiguous() || values.byteSize() != bytes()) {
+            throw new IllegalArgumentException(values.byteSize() + " bytes do not fill " + this);
+        }
+        if (device.isCpu()) {
+            segment().copyFrom(values);
+            return;
+        }
+        try (Scope scope = new Scope(torch)) {
+            Tensor host = scope.empty(dtype, Device.CPU, sizes);
+            host.segment().copyFrom(values);
+            torch.copy(this, host);
+        }
     }
 
     // ---- views: no bytes move ----
@@ -199,12 +230,21 @@ public final class Tensor {
         }
     }
 
+    void heldFor(String what) {
+        purpose = what;
+        torch.devices().holdings().add(device, what, bytes());
+    }
+
     void free() {
         MemorySegment open = handle;
         handle = null;
         data = null;
+        address = 0;
         if (open != null) {
             torch.delete(open);
+            if (purpose != null) {
+                torch.devices().holdings().add(device, purpose, -bytes());
+            }
         }
     }
 

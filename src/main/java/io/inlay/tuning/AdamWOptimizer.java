@@ -34,7 +34,7 @@ public final class AdamWOptimizer implements AutoCloseable {
     public AdamWOptimizer(Libtorch torch, Kernels kernels, AdamWSettings settings, List<Slot> slots) {
         this.kernels = kernels;
         this.settings = settings;
-        this.scope = new Scope(torch);
+        this.scope = new Scope(torch, "masters and moments");
         this.states = slots.stream().map(this::start).toList();
     }
 

@@ -63,7 +63,7 @@ public final class BlockScores implements AutoCloseable {
         this.device = device;
         this.grid = grid;
         this.score = score;
-        this.scope = new Scope(torch);
+        this.scope = new Scope(torch, "warm-up sums");
         int count = grid.matrices().size();
         this.blockSums = new Tensor[count];
         this.gradientSums = new Tensor[count];

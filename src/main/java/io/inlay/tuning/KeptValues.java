@@ -17,7 +17,7 @@ final class KeptValues implements AutoCloseable {
     KeptValues(Libtorch torch, List<Tensor> weights) {
         this.torch = torch;
         this.weights = List.copyOf(weights);
-        this.scope = new Scope(torch);
+        this.scope = new Scope(torch, "the best values so far");
     }
 
     /** Remembers the values as they are now. */

@@ -11,6 +11,10 @@ public interface TuningListener {
     default void planned(TuningPlan plan) {
     }
 
+    /** Layers will be computed twice although it was not asked for, since memory is short. */
+    default void recomputes(RunMemory memory) {
+    }
+
     /** Memory for the warm-up's sums has been found; the warm-up begins. */
     default void warmUpMemory(WarmUpPlacement placement) {
     }

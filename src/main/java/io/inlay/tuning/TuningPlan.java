@@ -2,6 +2,7 @@ package io.inlay.tuning;
 
 import io.inlay.Problem;
 import io.inlay.model.LlamaConfig;
+import io.inlay.model.LlamaTraining;
 import io.inlay.model.ParameterShape;
 import io.inlay.model.Projection;
 import java.math.BigDecimal;
@@ -74,6 +75,12 @@ public record TuningPlan(TuningParameters parameters, int stepsPerEpoch, int ste
             layer += method.rank() * (shape[0] + shape[1]) + (method.kind() == TuningMethod.LowRank.Kind.DORA ? shape[0] : 0);
         }
         return layer * config.layers();
+    }
+
+    /** The same, with another way to hold activations. */
+    TuningPlan with(LlamaTraining.Activations activations) {
+        return new TuningPlan(parameters.toBuilder().activations(activations).build(), stepsPerEpoch, steps, warmUpSteps, blocks,
+                trainedParameters, modelParameters);
     }
 
     /** Share of the model's parameters that will move; adapters' values are none of the model's, but are counted alike. */

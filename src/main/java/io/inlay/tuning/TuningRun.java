@@ -9,7 +9,6 @@ import io.inlay.model.TrainableModel;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.FreeMemory;
-import io.inlay.tensor.LinuxMemory;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import io.inlay.tuning.TuningCheckpoints.Saved;
@@ -36,18 +35,21 @@ public final class TuningRun {
     private final Pace pace;
     private final FreeMemory memory;
     private final Optional<Evaluation> evaluation;
+    private final boolean mayRecompute;
 
     /** At full speed, without metrics. */
     public TuningRun(LlamaModel model) {
-        this(model, Pace.FULL_SPEED, new LinuxMemory(), Optional.empty());
+        this(model, Pace.FULL_SPEED, model.torch().devices(), Optional.empty(), true);
     }
 
     /**
      * @param pace asked before every part of a batch
-     * @param memory looked at before the warm-up's sums are placed
+     * @param memory looked at before anything is allocated, and before the warm-up's sums are placed
      * @param evaluation made whenever the validation loss is
+     * @param mayRecompute whether layers may be computed twice where memory is short
      */
-    public TuningRun(LlamaModel model, Pace pace, FreeMemory memory, Optional<Evaluation> evaluation) {
+    public TuningRun(LlamaModel model, Pace pace, FreeMemory memory, Optional<Evaluation> evaluation, boolean mayRecompute) {
+        this.mayRecompute = mayRecompute;
         this.model = model;
         this.pace = pace;
         this.memory = memory;
@@ -74,10 +76,12 @@ public final class TuningRun {
         requireFitting("training", training);
         requireFitting("validation", validation);
         parameters.requireValidation(validation.size());
-        TuningPlan plan = TuningPlan.of(model.config(), parameters, training.size());
-        listener.planned(plan);
-        TuningSession session = new TuningSession(model, plan, new BatchOrder(training, parameters.batchSize(), parameters.seed()),
-                List.copyOf(validation), listener, control, checkpoints, pace, memory, evaluation);
+        TuningPlan asked = TuningPlan.of(model.config(), parameters, training.size());
+        BatchOrder order = new BatchOrder(training, parameters.batchSize(), parameters.seed());
+        listener.planned(asked);
+        TuningPlan plan = fitting(asked, PartSizes.of(order, parameters.microBatchTokens()).largest().tokens().length, listener);
+        TuningSession session = new TuningSession(model, plan, order, List.copyOf(validation), listener, control, checkpoints, pace, memory,
+                evaluation);
         Optional<Saved> saved = checkpoints.load();
         try {
             return switch (parameters.method()) {
@@ -88,6 +92,16 @@ public final class TuningRun {
         } finally {
             saved.ifPresent(Saved::close);
         }
+    }
+
+    /** The plan as it fits into memory: the same bits, perhaps by more work. */
+    private TuningPlan fitting(TuningPlan plan, int tokens, TuningListener listener) {
+        RunMemory needed = RunMemory.fitting(model, plan, tokens, mayRecompute, memory);
+        if (needed.how() == plan.parameters().activations()) {
+            return plan;
+        }
+        listener.recomputes(needed);
+        return plan.with(needed.how());
     }
 
     // ---- the methods ----

@@ -1,0 +1,61 @@
+package io.inlay.model;
+
+import io.inlay.model.LlamaTraining.Activations;
+import io.inlay.tensor.DType;
+
+/**
+ * Scratch memory of passes, known before anything is allocated: the slots that {@link LlamaTraining} and {@link LlamaInference} ask their
+ * {@link Workspace}s for, added up.
+ *
+ * <p>Legend: N tokens, H hidden, F feed-forward, A all query heads' width, K all key heads' width, V vocabulary.
+ */
+public final class ScratchBytes {
+
+    private static final int FP32 = 4;
+
+    private final LlamaConfig config;
+    private final int element;
+    private final long hidden;
+    private final long feedForward;
+    private final long query;
+    private final long key;
+
+    public ScratchBytes(LlamaConfig config, DType dtype) {
+        this.config = config;
+        this.element = dtype.bytes();
+        this.hidden = config.hiddenSize();
+        this.feedForward = config.intermediateSize();
+        this.query = (long) config.heads() * config.headDim();
+        this.key = (long) config.keyValueHeads() * config.headDim();
+    }
+
+    /**
+     * Forward and backward of so many tokens at a time, without the loss and without gradients of weights. Where the lowest trained layer
+     * is not the first it is less.
+     */
+    public long layers(long tokens, Activations activations) {
+        long input = tokens * (hidden * element + FP32);
+        long rest = tokens * ((2 * query + 2 * key + hidden + 2 * feedForward) * element + FP32 * (config.heads() + 1L));
+        long kept = switch (activations) {
+            case KEEP -> config.layers() * (input + rest);
+            case RECOMPUTE -> config.layers() * input + rest;
+        };
+        // x.out, normed, branch, gradX; activated; the gradients of attention and of its queries, keys and values; rstd
+        return kept + tokens * ((4 * hidden + feedForward + 2 * query + 2 * key) * element + FP32);
+    }
+
+    /** The loss of so many target tokens, with logits a chunk at a time. */
+    public long loss(long targets) {
+        long row = (long) config.vocabularySize() * element;
+        long chunk = Math.max(TargetLoss.FEWEST_ROWS, LlamaTraining.LOGIT_BYTES / row);
+        return targets * (4 * hidden * element + 2 * FP32) + Math.min(targets, chunk) * row;
+    }
+
+    /** Serving: a piece of a prompt, or some rows of several, whichever weights they go through. */
+    public long serving() {
+        long row = (3 * hidden + 2 * key + 2 * query + 2 * feedForward) * element;
+        long assembled = feedForward * hidden * element;
+        long step = LlamaInference.FEW_ROWS * (row + (query + hidden) * element + (long) config.vocabularySize() * FP32);
+        return LlamaInference.CHUNK * row + assembled + step;
+    }
+}
