@@ -1,7 +1,7 @@
 package io.inlay.bench;
 
-import io.inlay.Problem;
 import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.DeviceKernels;
 import io.inlay.kernels.Kernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.ModelOptions;
@@ -16,13 +16,7 @@ record BenchDevice(Device device) {
     static final BenchDevice CPU = new BenchDevice(Device.CPU);
 
     static BenchDevice named(String name) {
-        if (name.equals("cpu")) {
-            return CPU;
-        }
-        if (!name.matches("cuda:[0-9]")) {
-            throw new IllegalArgumentException("'" + name + "' names no device; name cpu or cuda:0");
-        }
-        return new BenchDevice(Device.cuda(name.charAt(name.length() - 1) - '0'));
+        return new BenchDevice(Device.named(name));
     }
 
     /** The argument at that place; the CPU where there is none. */
@@ -33,13 +27,11 @@ record BenchDevice(Device device) {
     /**
      * The fastest kernels of the device.
      *
-     * @throws Problem {@code UNAVAILABLE} where the device cannot be used
+     * @throws io.inlay.Problem {@code UNAVAILABLE} where the device cannot be used
      */
-    Kernels kernels() {
-        if (!device.isCpu()) {
-            throw new Problem(Problem.Code.UNAVAILABLE, "this build has no kernels for " + device + "; run with --cpu");
-        }
-        return CpuKernels.best();
+    Kernels kernels(Libtorch torch) {
+        torch.devices().require(device);
+        return DeviceKernels.of(device, null);
     }
 
     /** What equality on the device is held to: the CPU's fastest kernels, and on the CPU the ones in Java, which are not its fastest. */

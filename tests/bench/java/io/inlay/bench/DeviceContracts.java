@@ -3,6 +3,7 @@ package io.inlay.bench;
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectPackage;
 
 import io.inlay.kernels.Kernels;
+import io.inlay.tensor.Libtorch;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.ArrayList;
@@ -29,7 +30,7 @@ final class DeviceContracts {
     }
 
     public static void main(String[] arguments) {
-        Kernels kernels = BenchDevice.named(arguments[0]).kernels();
+        Kernels kernels = BenchDevice.named(arguments[0]).kernels(Libtorch.load());
         String pattern = arguments.length > 1 ? arguments[1] : KERNEL_TESTS;
         LauncherDiscoveryRequest request = LauncherDiscoveryRequestBuilder.request().selectors(selectPackage("io.inlay.kernels"))
                 .filters(ClassNameFilter.includeClassNamePatterns(pattern)).build();

@@ -73,7 +73,7 @@ final class DeviceEquality {
     public static void main(String[] arguments) throws IOException, InterruptedException {
         BenchDevice device = BenchDevice.named(arguments[0]);
         DeviceEquality equality = new DeviceEquality();
-        equality.compare(device, device.kernels(), arguments.length > 1 ? arguments[1] : null);
+        equality.compare(device, device.kernels(equality.torch), arguments.length > 1 ? arguments[1] : null);
         System.exit(equality.failed ? 1 : 0);
     }
 
@@ -98,7 +98,7 @@ final class DeviceEquality {
     private Case given() throws IOException {
         Path checkpoint = BenchModels.small();
         SplittableRandom random = new SplittableRandom(11);
-        try (LlamaModel model = LlamaModel.open(torch, BenchDevice.CPU.kernels(), checkpoint, ModelOptions.of(DType.FP32))) {
+        try (LlamaModel model = LlamaModel.open(torch, BenchDevice.CPU.kernels(torch), checkpoint, ModelOptions.of(DType.FP32))) {
             int vocabulary = model.config().vocabularySize();
             List<List<TuningExample>> batches = new ArrayList<>();
             for (int step = 0; step < STEPS; step++) {

@@ -83,7 +83,8 @@ final class ServingContender {
 
     public static void main(String[] arguments) throws IOException {
         BenchDevice device = BenchDevice.argument(arguments, 2);
-        try (LlamaModel model = device.open(Libtorch.load(), device.kernels(), Path.of(arguments[0]))) {
+        Libtorch torch = Libtorch.load();
+        try (LlamaModel model = device.open(torch, device.kernels(torch), Path.of(arguments[0]))) {
             int tenants = arguments.length > 3 ? Integer.parseInt(arguments[3]) : TENANTS;
             double budget = arguments.length > 4 ? budget(model, Integer.parseInt(arguments[4])) : Contender.BUDGET;
             ServingContender contender = new ServingContender(model, Stores.folder(Path.of(arguments[1])), tenants, budget);

@@ -48,7 +48,7 @@ final class TuningContender {
     public static void main(String[] arguments) throws IOException {
         Libtorch torch = Libtorch.load();
         BenchDevice device = BenchDevice.argument(arguments, 3);
-        Kernels kernels = device.kernels();
+        Kernels kernels = device.kernels(torch);
         try (LlamaModel model = device.open(torch, kernels, Path.of(arguments[0]))) {
             List<List<TuningExample>> batches = Batches.read(Path.of(arguments[1]));
             try (TrainableBlocks blocks = new TrainableBlocks(model, EDGE, Contender.selection(model, Double.parseDouble(arguments[2])));
