@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.SplittableRandom;
 
@@ -26,7 +27,17 @@ final class Batches {
 
     static Path write(Path file, int batches, int sequences, int vocabulary) throws IOException {
         SplittableRandom random = new SplittableRandom(7);
-        List<int[]> lengths = lengths(batches * sequences, random);
+        return write(file, batches, sequences, vocabulary, lengths(batches * sequences, random), random);
+    }
+
+    /** Sequences of one length that are half prompt. */
+    static Path writeUniform(Path file, int batches, int sequences, int length, int vocabulary) throws IOException {
+        List<int[]> lengths = Collections.nCopies(batches * sequences, new int[] {length / 2, length - length / 2});
+        return write(file, batches, sequences, vocabulary, lengths, new SplittableRandom(7));
+    }
+
+    private static Path write(Path file, int batches, int sequences, int vocabulary, List<int[]> lengths, SplittableRandom random)
+            throws IOException {
         ObjectNode root = JSON.createObjectNode();
         ArrayNode all = root.putArray("batches");
         for (int b = 0; b < batches; b++) {

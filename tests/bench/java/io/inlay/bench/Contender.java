@@ -77,7 +77,11 @@ final class Contender {
 
     /** Blocks spread evenly over the targets: what a step costs does not depend on which are chosen, but on how they are spread. */
     static SortedMap<String, List<BlockCoordinate>> selection(LlamaModel model, double budget) {
-        TuningMethod method = new TuningMethod.RandomBlocks(budget, OptionalInt.of(EDGE), TuningMethod.ATTENTION);
+        return selection(model, budget, EDGE);
+    }
+
+    static SortedMap<String, List<BlockCoordinate>> selection(LlamaModel model, double budget, int edge) {
+        TuningMethod method = new TuningMethod.RandomBlocks(budget, OptionalInt.of(edge), TuningMethod.ATTENTION);
         TuningPlan.Blocks plan = TuningPlan.of(model.config(), TuningParameters.of(method).build(), 1).blocks().orElseThrow();
         SortedMap<String, List<BlockCoordinate>> selection = new TreeMap<>();
         for (int k = 0; k < plan.count(); k++) {
@@ -86,7 +90,7 @@ final class Contender {
             while (plan.grid().start(matrix + 1) <= number) {
                 matrix++;
             }
-            int across = plan.grid().matrices().get(matrix).columns() / EDGE;
+            int across = plan.grid().matrices().get(matrix).columns() / edge;
             int inMatrix = number - plan.grid().start(matrix);
             selection.computeIfAbsent(plan.grid().matrices().get(matrix).tensor(), _ -> new ArrayList<>())
                     .add(new BlockCoordinate(inMatrix / across, inMatrix % across));

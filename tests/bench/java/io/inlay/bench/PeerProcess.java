@@ -6,8 +6,8 @@ import io.inlay.server.demo.ServerProcess;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -26,11 +26,33 @@ final class PeerProcess implements AutoCloseable {
     record Segment(double seconds, int tokens) {
     }
 
+    /** The process has ended before its time. */
+    static final class Ended extends RuntimeException {
+        private Ended(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /** @throws Ended when the process ends before it is ready */
     PeerProcess(String name, List<String> command) throws IOException {
         this.name = name;
-        this.process = new ProcessBuilder(command).redirectError(Path.of("target", "bench-" + name + ".log").toFile()).start();
+        this.process = new ProcessBuilder(command).redirectError(log().toFile()).start();
         this.answers = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
         this.ready = answer();
+    }
+
+    private Path log() {
+        return Path.of("target", "bench-" + name + ".log");
+    }
+
+    private Ended ended(Throwable cause) {
+        String last;
+        try {
+            last = Files.readAllLines(log()).stream().filter(line -> !line.isBlank()).reduce((_, line) -> line).orElse("it said nothing");
+        } catch (IOException unreadable) {
+            last = unreadable.getMessage();
+        }
+        return new Ended(name + " ended: " + last.strip() + " (" + log() + ")", cause);
     }
 
     /** A process of ours, with the JVM and the class path of this one. */
@@ -58,14 +80,18 @@ final class PeerProcess implements AutoCloseable {
         return ask("peak").get("bytes").asLong();
     }
 
-    /** One command, one answer. */
+    /**
+     * One command, one answer.
+     *
+     * @throws Ended when the process is gone
+     */
     JsonNode ask(String command) {
         try {
             process.getOutputStream().write((command + "\n").getBytes(StandardCharsets.UTF_8));
             process.getOutputStream().flush();
             return answer();
         } catch (IOException failure) {
-            throw new UncheckedIOException(name + " does not answer; see target/bench-" + name + ".log", failure);
+            throw ended(failure);
         }
     }
 
@@ -76,7 +102,7 @@ final class PeerProcess implements AutoCloseable {
                 return JSON.readTree(line);
             }
         }
-        throw new IOException(name + " ended; see target/bench-" + name + ".log");
+        throw ended(null);
     }
 
     @Override

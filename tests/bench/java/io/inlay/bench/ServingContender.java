@@ -11,9 +11,7 @@ import io.inlay.generation.GenerationEngine;
 import io.inlay.generation.GenerationEvent;
 import io.inlay.generation.GenerationRequest;
 import io.inlay.generation.Sampling;
-import io.inlay.kernels.CpuKernels;
 import io.inlay.model.LlamaModel;
-import io.inlay.model.ModelOptions;
 import io.inlay.store.DeltaStore;
 import io.inlay.store.DeltaVersion;
 import io.inlay.store.Stores;
@@ -37,13 +35,17 @@ import java.util.SplittableRandom;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.stream.IntStream;
 
 /**
- * Inlay's side of {@code bench serving}, the engine without HTTP: {@code ServingContender CHECKPOINT STORE}. Commands: {@code streams N
+ * Inlay's side of {@code bench serving}, the engine without HTTP: {@code ServingContender CHECKPOINT STORE [DEVICE TENANTS BLOCKS]}, for
+ * {@value #TENANTS} tenants with a delta of the paper's share each unless their number and their blocks are given. Commands: {@code streams N
  * TENANTS} (tokens a second of N streams, of so many tenants with a delta each; 0 asks the base), {@code answers N TOKENS} (tokens a second
- * of N answers of that length, from the first request to the last answer's end), {@code first TENANTS} (seconds to the
- * first token of a 512-token prompt), {@code bandwidth} (bytes a second that all cores read), {@code gemm} (seconds of libtorch's products
- * of a prefill of 512 tokens), {@code switch} (seconds and bytes on the heap of a switch of a resident delta).
+ * of N answers of that length, from the first request to the last answer's end), {@code first TENANTS [LENGTH]} (seconds to the
+ * first token of a prompt of 512 tokens or as many as are given), {@code bandwidth} (bytes a second that all cores read), {@code gemm} (seconds of libtorch's products
+ * of a prefill of 512 tokens), {@code switch} (seconds and bytes on the heap of a switch of a resident delta), {@code load} (seconds of a delta
+ * from its file, which was read lately, to blocks that requests can use), {@code switches N} (whether the base's digest is the same after so many
+ * switches among all tenants' deltas, and their seconds).
  */
 final class ServingContender {
 
@@ -51,26 +53,41 @@ final class ServingContender {
     private static final int PROMPT = 512;
     private static final int DECODED = 48;
     private static final int EDGE = 256;
+    private static final int LOADS = 8;
+    /** What a stream of {@code streams} may fill, with room for as many streams as a GPU serves at once. */
+    private static final int POSITIONS = 512;
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private final LlamaModel model;
+    private final DeltaStore store;
     private final GenerationEngine engine;
     private final DeltaResidency residency;
     private final List<DeltaVersion> versions;
     private final SplittableRandom random = new SplittableRandom(1);
     private final PrefillFloor floor;
 
-    private ServingContender(LlamaModel model, DeltaStore store) {
+    private ServingContender(LlamaModel model, DeltaStore store, int tenants, double budget) {
         this.model = model;
+        this.store = store;
         this.residency = new DeltaResidency(model, store, Long.MAX_VALUE);
-        this.engine = new GenerationEngine(model, residency, new GenerationEngine.Limits(TENANTS, TENANTS));
-        this.versions = publish(store, model, TENANTS, Contender.BUDGET);
+        GenerationEngine.Limits usual = new GenerationEngine.Limits(tenants, tenants);
+        this.engine = new GenerationEngine(model, residency, new GenerationEngine.Limits(tenants, tenants,
+                Math.max(usual.cacheBytes(), tenants * positionBytes(model) * POSITIONS), usual.swapFolder()));
+        this.versions = publish(store, model, tenants, budget);
         this.floor = new PrefillFloor(model, PROMPT);
     }
 
+    private static long positionBytes(LlamaModel model) {
+        return 2L * model.config().layers() * model.config().keyValueHeads() * model.config().headDim() * model.dtype().bytes();
+    }
+
     public static void main(String[] arguments) throws IOException {
-        try (LlamaModel model = LlamaModel.open(Libtorch.load(), CpuKernels.best(), Path.of(arguments[0]), ModelOptions.defaults())) {
-            ServingContender contender = new ServingContender(model, Stores.folder(Path.of(arguments[1])));
+        BenchDevice device = BenchDevice.argument(arguments, 2);
+        Libtorch torch = Libtorch.load();
+        try (LlamaModel model = device.open(torch, device.kernels(torch), Path.of(arguments[0]))) {
+            int tenants = arguments.length > 3 ? Integer.parseInt(arguments[3]) : TENANTS;
+            double budget = arguments.length > 4 ? budget(model, Integer.parseInt(arguments[4])) : Contender.BUDGET;
+            ServingContender contender = new ServingContender(model, Stores.folder(Path.of(arguments[1])), tenants, budget);
             System.out.println("{\"ready\": \"serving\"}");
             BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
             for (String command = commands.readLine(); command != null && !command.equals("quit"); command = commands.readLine()) {
@@ -81,15 +98,18 @@ final class ServingContender {
         }
     }
 
+    /** The share of all parameters that is so many blocks, and half of one for rounding. */
+    static double budget(LlamaModel model, int blocks) {
+        return (blocks + 0.5) * EDGE * EDGE / model.parameterCount();
+    }
+
     /** One delta a tenant: the paper's share of all parameters, spread over q, k and v, other places for each. */
     static List<DeltaVersion> publish(DeltaStore store, LlamaModel model, int tenants, double budget) {
-        List<DeltaVersion> versions = new ArrayList<>();
-        for (int tenant = 0; tenant < tenants; tenant++) {
+        return IntStream.range(0, tenants).parallel().mapToObj(tenant -> {
             String name = "tenant-" + tenant;
             Optional<DeltaVersion> there = store.find(name, model.name(), "bench", OptionalInt.empty());
-            versions.add(there.orElseGet(() -> publish(store, model, name, budget)));
-        }
-        return versions;
+            return there.orElseGet(() -> publish(store, model, name, budget));
+        }).toList();
     }
 
     private static DeltaVersion publish(DeltaStore store, LlamaModel model, String tenant, double budget) {
@@ -124,10 +144,13 @@ final class ServingContender {
         switch (command[0]) {
             case "streams" -> answer.put("rate", streams(Integer.parseInt(command[1]), Integer.parseInt(command[2])));
             case "answers" -> answer.put("rate", answers(Integer.parseInt(command[1]), Integer.parseInt(command[2])));
-            case "first" -> answer.put("seconds", first(Integer.parseInt(command[1])));
+            case "first" -> answer.put("seconds",
+                    first(Integer.parseInt(command[1]), command.length > 2 ? Integer.parseInt(command[2]) : PROMPT));
             case "bandwidth" -> answer.put("rate", ReadBandwidth.measure());
             case "gemm" -> answer.put("seconds", floor.seconds());
             case "switch" -> switching(answer);
+            case "load" -> answer.put("seconds", load());
+            case "switches" -> switches(answer, Integer.parseInt(command[1]));
             case "bytes" -> answer.put("bytes", model.parameterCount() * model.dtype().bytes());
             default -> throw new IllegalArgumentException("command " + command[0]);
         }
@@ -178,11 +201,11 @@ final class ServingContender {
         return count * tokens / ((System.nanoTime() - start) / 1e9);
     }
 
-    private double first(int tenants) {
+    private double first(int tenants, int length) {
         CountDownLatch ended = new CountDownLatch(1);
         AtomicLong at = new AtomicLong();
         long start = System.nanoTime();
-        engine.submit("bench", new GenerationRequest(delta(random.nextInt(TENANTS), tenants), prompt(PROMPT), Sampling.GREEDY, 1, List.of()),
+        engine.submit("bench", new GenerationRequest(delta(random.nextInt(versions.size()), tenants), prompt(length), Sampling.GREEDY, 1, List.of()),
                 event -> {
                     at.compareAndSet(0, System.nanoTime());
                     if (!(event instanceof GenerationEvent.Text)) {
@@ -205,11 +228,36 @@ final class ServingContender {
         long before = threads.getCurrentThreadAllocatedBytes();
         for (int i = 0; i < times; i++) {
             long start = System.nanoTime();
-            residency.acquire(versions.get(i % TENANTS)).join().close();
+            residency.acquire(versions.get(i % versions.size())).join().close();
             seconds.add((System.nanoTime() - start) / 1e9);
         }
         answer.put("bytes", (threads.getCurrentThreadAllocatedBytes() - before) / times);
         answer.put("seconds", Figures.median(seconds));
+    }
+
+    /** In a residency of its own with room for one, so that each comes from its file. */
+    private double load() {
+        List<Double> seconds = new ArrayList<>();
+        try (DeltaResidency one = new DeltaResidency(model, store, 2 * versions.getFirst().manifest().values())) {
+            for (int i = 0; i < LOADS; i++) {
+                long start = System.nanoTime();
+                one.acquire(versions.get(i % versions.size())).join().close();
+                seconds.add((System.nanoTime() - start) / 1e9);
+            }
+            if (one.figures().loads() != LOADS) {
+                throw new IllegalStateException("of " + LOADS + " deltas only " + one.figures().loads() + " were loaded");
+            }
+        }
+        return Figures.median(seconds.subList(1, LOADS));
+    }
+
+    private void switches(ObjectNode answer, int times) {
+        String before = model.digest();
+        long start = System.nanoTime();
+        for (int i = 0; i < times; i++) {
+            residency.acquire(versions.get(random.nextInt(versions.size()))).join().close();
+        }
+        answer.put("seconds", (System.nanoTime() - start) / 1e9).put("untouched", model.digest().equals(before));
     }
 
     private static void await(CountDownLatch latch) {

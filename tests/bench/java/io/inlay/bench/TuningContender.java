@@ -2,12 +2,10 @@ package io.inlay.bench;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.ProfiledKernels;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
-import io.inlay.model.ModelOptions;
 import io.inlay.model.PackedBatch;
 import io.inlay.model.TrainableBlocks;
 import io.inlay.tensor.Libtorch;
@@ -25,9 +23,9 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * Inlay's side of {@code ./inlay bench tuning}: {@code TuningContender CHECKPOINT BATCHES BUDGET}. To the commands of
+ * Inlay's side of {@code ./inlay bench tuning}: {@code TuningContender CHECKPOINT BATCHES BUDGET [DEVICE]}. To the commands of
  * tests/bench/peers/peer.py it adds {@code floor} (a step's necessary operations at the rate of this machine's GEMM), {@code profile} (a
- * step, operation by operation) and {@code tokens N} (a step of N tokens).
+ * step, operation by operation) and {@code tokens N [LENGTH]} (a step of N tokens in sequences of that length).
  */
 final class TuningContender {
 
@@ -49,8 +47,9 @@ final class TuningContender {
 
     public static void main(String[] arguments) throws IOException {
         Libtorch torch = Libtorch.load();
-        Kernels kernels = CpuKernels.best();
-        try (LlamaModel model = LlamaModel.open(torch, kernels, Path.of(arguments[0]), ModelOptions.defaults())) {
+        BenchDevice device = BenchDevice.argument(arguments, 3);
+        Kernels kernels = device.kernels(torch);
+        try (LlamaModel model = device.open(torch, kernels, Path.of(arguments[0]))) {
             List<List<TuningExample>> batches = Batches.read(Path.of(arguments[1]));
             try (TrainableBlocks blocks = new TrainableBlocks(model, EDGE, Contender.selection(model, Double.parseDouble(arguments[2])));
                     LlamaTraining training = new LlamaTraining(model, blocks)) {
@@ -74,7 +73,8 @@ final class TuningContender {
             switch (words[0]) {
                 case "peak" -> answer.put("bytes", Contender.peakBytes());
                 case "run" -> timed(answer, batches.get(taken % batches.size()));
-                case "tokens" -> timed(answer, Batches.uniform(Integer.parseInt(words[1]), SEQUENCE, model.config().vocabularySize()));
+                case "tokens" -> timed(answer, Batches.uniform(Integer.parseInt(words[1]),
+                        words.length > 2 ? Integer.parseInt(words[2]) : SEQUENCE, model.config().vocabularySize()));
                 case "floor" -> {
                     TuningFloor floor = TuningFloor.of(model, blocks.count(), Packing.pack(batches.getFirst()));
                     answer.put("seconds", floor.seconds()).put("gflops", floor.gflops()).put("operations", floor.operations());
@@ -101,8 +101,7 @@ final class TuningContender {
     private void profiled(ObjectNode answer, Libtorch torch, Kernels kernels, String[] arguments) {
         Profile measured = new Profile();
         PackedBatch batch = Packing.pack(batches.getFirst());
-        try (LlamaModel watched = LlamaModel.open(torch, new ProfiledKernels(kernels, measured), Path.of(arguments[0]),
-                ModelOptions.defaults());
+        try (LlamaModel watched = BenchDevice.argument(arguments, 3).open(torch, new ProfiledKernels(kernels, measured), Path.of(arguments[0]));
                 TrainableBlocks trained = new TrainableBlocks(watched, EDGE, Contender.selection(watched, Double.parseDouble(arguments[2])));
                 LlamaTraining training = new LlamaTraining(watched, trained)) {
             TrainingStep profiledStep = step(watched, training, trained);
