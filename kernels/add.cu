@@ -3,8 +3,8 @@
 //   x      TX [rows, columns], rows `x_stride` elements apart, dense in themselves; likewise y of TY. Types bf16 or fp32, in any mix.
 //
 // Launch: blocks of 32 to 256 threads, a thread takes 8 elements of a row: grid x = ceil(columns / 8 block), grid y = min(rows, 65535),
-// rows beyond by a loop. Floor: reads of x and y and the write of x, 6 bytes an element of bf16; meant to run at 0.9 of the bandwidth where rows begin
-// at multiples of 16 bytes, which loads and stores then have. Reference: ScalarKernels.add, ScalarKernels.accumulate.
+// rows beyond by a loop. Floor: reads of x and y and the write of x, 6 bytes an element of bf16; meant to run at 0.9 of the bandwidth
+// where rows begin at multiples of 16 bytes, which loads and stores then have. Reference: ScalarKernels.add, ScalarKernels.accumulate.
 #include "inlay.cuh"
 
 template <typename TX, typename TY>

@@ -21,15 +21,14 @@ __device__ __forceinline__ void copy_rows(const T* table, long long table_stride
     const long long first = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
     for (long long n = blockIdx.y; n < tokens && first < width; n += gridDim.y) {
         const int id = ids[n];
-        float values[8];
+        T* to = out + n * out_stride;
         if (id >= 0 && id < vocabulary) {
-            read8(values, table + id * table_stride, first, width, packed);
+            copy8(to, table + id * table_stride, first, width, packed);
         } else {
-            for (int i = 0; i < 8; i++) {
-                values[i] = __uint_as_float(0x7fc00000u);
+            for (int i = 0; i < 8 && first + i < width; i++) {
+                set_nan(to + first + i);
             }
         }
-        write8(out + n * out_stride, values, first, width, packed);
     }
 }
 

@@ -133,6 +133,29 @@ __device__ __forceinline__ void write8(T* row, const float from[8], long long fi
     }
 }
 
+// The same bits to another row; `packed`: both rows begin at multiples of 16 bytes.
+template <typename T>
+__device__ __forceinline__ void copy8(T* to, const T* from, long long first, long long columns, bool packed) {
+    if (packed && first + 8 <= columns) {
+#pragma unroll
+        for (int i = 0; i < 8; i += Pack<T>::N) {
+            store_pack(to + first + i, load_pack(from + first + i));
+        }
+    } else {
+        for (int i = 0; i < 8 && first + i < columns; i++) {
+            to[first + i] = from[first + i];
+        }
+    }
+}
+
+__device__ __forceinline__ void set_nan(bf16* at) {
+    *at = 0x7fc0;
+}
+
+__device__ __forceinline__ void set_nan(float* at) {
+    *at = __uint_as_float(0x7fc00000u);
+}
+
 // What a value becomes by being stored as a T.
 __device__ __forceinline__ float rounded(float x, bf16) {
     return to_float(to_bf16(x));

@@ -9,13 +9,6 @@
 #include "inlay.cuh"
 
 template <typename T>
-__device__ __forceinline__ void keep_group(const T* from, T* to, int first, int dim) {
-    float values[8];
-    read8(values, from, first, dim, aligned16(from));
-    write8(to, values, first, dim, aligned16(to));
-}
-
-template <typename T>
 __device__ __forceinline__ void keep_rows(const T* keys, const T* values, T* const* keys_at, T* const* values_at, long long tokens,
                                           int groups, int dim, long long group_stride) {
     const int pieces = (dim + 7) / 8;
@@ -23,13 +16,15 @@ __device__ __forceinline__ void keep_rows(const T* keys, const T* values, T* con
     const int group = mine / pieces, first = mine % pieces * 8;
     for (long long n = blockIdx.y; n < tokens && group < groups; n += gridDim.y) {
         const long long from = (n * groups + group) * dim;
-        keep_group(keys + from, keys_at[n] + group * group_stride, first, dim);
-        keep_group(values + from, values_at[n] + group * group_stride, first, dim);
+        T* key = keys_at[n] + group * group_stride;
+        T* value = values_at[n] + group * group_stride;
+        copy8(key, keys + from, first, dim, aligned16(key) && aligned16(keys + from));
+        copy8(value, values + from, first, dim, aligned16(value) && aligned16(values + from));
     }
 }
 
 #define KEEP(name, T) \
-    extern "C" __global__ void __launch_bounds__(128) \
+    extern "C" __global__ void __launch_bounds__(128, 4) \
         name(const T* keys, const T* values, T* const* keys_at, T* const* values_at, long long tokens, int groups, int dim, \
              long long group_stride) { \
         keep_rows(keys, values, keys_at, values_at, tokens, groups, dim, group_stride); \

@@ -4,8 +4,8 @@
 //   all T [rows, columns], rows a stride apart, dense in themselves; out may be gate or up, grad_gate may be gate, grad_up may be up
 //
 // Launch: blocks of 32 to 256 threads, a thread takes 8 elements of a row: grid x = ceil(columns / 8 block), grid y = min(rows, 65535),
-// rows beyond by a loop. Floor: 6 bytes an element of bf16, the backward 10; meant to run at 0.85 of the bandwidth, for which exp and division are the
-// fast ones (their error stays below 1e-5 down to gates whose result is below 1e-30). References: ScalarKernels.swiGlu,
+// rows beyond by a loop. Floor: 6 bytes an element of bf16, the backward 10; meant to run at 0.85 of the bandwidth, for which exp and
+// division are the fast ones (their error stays below 1e-5 down to gates whose result is below 1e-30). References: ScalarKernels.swiGlu,
 // ScalarKernels.swiGluBackward.
 #include "inlay.cuh"
 

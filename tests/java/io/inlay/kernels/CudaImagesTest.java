@@ -49,7 +49,8 @@ class CudaImagesTest {
                 assertThat(images.file(kernel)).isEqualTo(file);
                 found++;
             }
-            assertThat(new String(images.image(file, 99, 0), StandardCharsets.UTF_8)).as("PTX for a GPU that no cubin is for").isEqualTo(ptx + "\0");
+            assertThat(new String(images.image(file, 99, 0), StandardCharsets.UTF_8)).as("PTX where there is no cubin")
+                    .isEqualTo(ptx + "\0");
         }
         assertThat(found).isPositive();
         assertThat(images.cuda()).matches("\\d+\\.\\d+");
@@ -72,9 +73,9 @@ class CudaImagesTest {
     @Test
     void a_driver_older_than_the_compiler_is_told_which_one_is_needed() {
         assertThat(JCudaLauncher.refusal("add", "NVIDIA H100", CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION, 12040, "13.0"))
-                .isEqualTo("the NVIDIA driver does not load Inlay's kernels (add) on NVIDIA H100: CUDA_ERROR_UNSUPPORTED_PTX_VERSION; it is "
-                        + "made for CUDA 12.4 and they need 13.0: update the driver, or compile them with an older nvcc (kernels/cuda.sh, "
-                        + "CUDA_HOME)");
+                .isEqualTo("the NVIDIA driver does not load Inlay's kernels (add) on NVIDIA H100: CUDA_ERROR_UNSUPPORTED_PTX_VERSION; "
+                        + "it is made for CUDA 12.4 and they need 13.0: update the driver, or compile them with an older nvcc "
+                        + "(kernels/cuda.sh, CUDA_HOME)");
         assertThat(JCudaLauncher.refusal("add", "NVIDIA H100", CUresult.CUDA_ERROR_INVALID_IMAGE, 13010, "13.0"))
                 .isEqualTo("the NVIDIA driver does not load Inlay's kernels (add) on NVIDIA H100: CUDA_ERROR_INVALID_IMAGE");
     }

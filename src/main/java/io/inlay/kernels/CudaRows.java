@@ -39,8 +39,8 @@ final class CudaRows {
     }
 
     void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Tensor rstd) {
-        CudaLaunch.of("rms_norm", x).grid(x.size(0)).block(CudaLaunch.threads(x.size(1))).matrix(x).address(0).number(0).address(0).number(0)
-                .tensor(weight).real(eps).matrix(out).tensor(rstd).number(x.size(1)).on(launcher);
+        CudaLaunch.of("rms_norm", x).grid(x.size(0)).block(CudaLaunch.threads(x.size(1))).matrix(x).address(0).number(0)
+                .address(0).number(0).tensor(weight).real(eps).matrix(out).tensor(rstd).number(x.size(1)).on(launcher);
     }
 
     void addRmsNorm(Tensor x, Tensor y, Tensor sum, Tensor weight, float eps, Tensor out, Tensor rstd) {
@@ -51,8 +51,8 @@ final class CudaRows {
     void rmsNormBackward(Tensor gradOut, Tensor x, Tensor weight, Tensor rstd, Tensor gradX, Tensor gradWeight) {
         long rows = x.size(0);
         long width = x.size(1);
-        CudaLaunch.of("rms_norm_backward", x).grid(rows).block(CudaLaunch.threads(width)).matrix(gradOut).matrix(x).tensor(weight).tensor(rstd)
-                .matrix(gradX).number(width).on(launcher);
+        CudaLaunch.of("rms_norm_backward", x).grid(rows).block(CudaLaunch.threads(width)).matrix(gradOut).matrix(x).tensor(weight)
+                .tensor(rstd).matrix(gradX).number(width).on(launcher);
         if (gradWeight == null || rows == 0) {
             return;
         }
@@ -62,7 +62,8 @@ final class CudaRows {
         try (DeviceBuffer partial = launcher.buffer(4 * groups * width)) {
             int threads = CudaLaunch.threads(width);
             CudaLaunch.of("rms_norm_weight", x).grid(Math.ceilDiv(width, threads * PIECE), groups, 1).block(threads)
-                    .matrix(gradOut).matrix(x).tensor(rstd).address(partial.address()).number(rows).number(group).number(width).on(launcher);
+                    .matrix(gradOut).matrix(x).tensor(rstd).address(partial.address()).number(rows).number(group).number(width)
+                    .on(launcher);
             CudaLaunch.of("add_partials").grid(Math.ceilDiv(width, THREADS)).block(THREADS).address(partial.address()).integer(groups)
                     .tensor(gradWeight).number(width).on(launcher);
         }
@@ -77,8 +78,8 @@ final class CudaRows {
     }
 
     void swiGlu(Tensor gate, Tensor up, Tensor out) {
-        CudaLaunch.overRows("swiglu", gate.size(0), gate.size(1), gate).matrix(gate).matrix(up).matrix(out).number(gate.size(0)).number(gate.size(1))
-                .on(launcher);
+        CudaLaunch.overRows("swiglu", gate.size(0), gate.size(1), gate).matrix(gate).matrix(up).matrix(out)
+                .number(gate.size(0)).number(gate.size(1)).on(launcher);
     }
 
     void swiGluBackward(Tensor gradOut, Tensor gate, Tensor up, Tensor gradGate, Tensor gradUp) {
@@ -106,7 +107,7 @@ final class CudaRows {
 
     void assemble(Tensor w, TileTable tiles, Tensor out) {
         CudaLaunch.overRows("assemble", w.size(0), w.size(1), w).matrix(w).address(tables.address(tiles)).integer(tiles.edge()).matrix(out)
-                .number(w.size(0)).number(w.size(1)).on(launcher);
+                .integer(w.dim(0)).integer(w.dim(1)).on(launcher);
     }
 
     /** Row n of keys and values [N, G, D], contiguous, becomes the last position of cache n. */

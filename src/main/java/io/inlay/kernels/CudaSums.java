@@ -12,7 +12,7 @@ final class CudaSums {
     private static final int THREADS = CudaLaunch.THREADS;
     private static final int PIECE = CudaLaunch.PIECE;
 
-    /** Elements for which sums.cu has one block more, up to the most blocks. */
+    /** Elements of a row for which sums.cu has one block more, and its blocks at most. */
     private static final int SQUARED = 32 * THREADS;
     private static final int MOST_PARTIALS = 1024;
 
@@ -54,12 +54,15 @@ final class CudaSums {
             return 0;
         }
         Plane first = planes.getFirst();
-        int blocks = (int) Math.min(MOST_PARTIALS, Math.ceilDiv(first.rows() * first.columns(), SQUARED));
+        int across = (int) Math.min(MOST_PARTIALS, Math.ceilDiv(first.columns(), SQUARED));
+        int down = (int) Math.min(MOST_PARTIALS / across, first.rows());
+        int blocks = across * down;
         int partials = Math.multiplyExact(blocks, planes.size());
-        try (DeviceBuffer partial = launcher.buffer(8L * partials); DeviceBuffer sum = launcher.buffer(8); Arena arena = Arena.ofConfined()) {
+        try (DeviceBuffer partial = launcher.buffer(8L * partials); DeviceBuffer sum = launcher.buffer(8);
+                Arena arena = Arena.ofConfined()) {
             long at = partial.address();
             for (Plane plane : planes) {
-                CudaLaunch.of("sum_of_squares", x).grid(blocks).block(THREADS)
+                CudaLaunch.of("sum_of_squares", x).grid(across, down, 1).block(THREADS)
                         .address(from(x, plane, 0)).number(plane.strides()[0]).number(plane.rows()).number(plane.columns())
                         .address(at).on(launcher);
                 at += 8L * blocks;

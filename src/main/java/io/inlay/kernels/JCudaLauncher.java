@@ -95,8 +95,8 @@ public final class JCudaLauncher implements CudaLauncher {
         try {
             return new JCudaLauncher(torch, index, stream, images);
         } catch (LinkageError missing) {
-            throw new Problem(Problem.Code.UNAVAILABLE, "there is no NVIDIA driver (libcuda.so.1) that Inlay's kernels can use; install one for "
-                    + "CUDA " + images.cuda() + " or newer, or run on the CPU", missing);
+            throw new Problem(Problem.Code.UNAVAILABLE, "there is no NVIDIA driver (libcuda.so.1) that Inlay's kernels can use; install "
+                    + "one for CUDA " + images.cuda() + " or newer, or run on the CPU", missing);
         }
     }
 
@@ -162,8 +162,8 @@ public final class JCudaLauncher implements CudaLauncher {
         String[] needed = cuda.split("\\.");
         boolean old = driver < 1000 * Integer.parseInt(needed[0]) + 10 * Integer.parseInt(needed[1]);
         return "the NVIDIA driver does not load Inlay's kernels (" + file + ") on " + gpu + ": " + CUresult.stringFor(result) + (old
-                ? "; it is made for CUDA " + driver / 1000 + "." + driver % 1000 / 10 + " and they need " + cuda + ": update the driver, or "
-                        + "compile them with an older nvcc (kernels/cuda.sh, CUDA_HOME)" : "");
+                ? "; it is made for CUDA " + driver / 1000 + "." + driver % 1000 / 10 + " and they need " + cuda + ": update the driver, "
+                        + "or compile them with an older nvcc (kernels/cuda.sh, CUDA_HOME)" : "");
     }
 
     // ---- memory ----
