@@ -60,19 +60,19 @@ __device__ __forceinline__ void gradients(const bf16* dy, long long dy_stride, c
     const int row = warp / ACROSS * 16 * MT, column = warp % ACROSS * 32;
 
     float d[MT][NT][4] = {};
-    const long long chunks = (tokens + CHUNK - 1) / CHUNK;
-    const auto issue = [&](long long chunk) {
+    const int chunks = static_cast<int>((tokens + CHUNK - 1) / CHUNK);
+    const auto issue = [&](int chunk) {
         if (chunk < chunks) {
             bf16* stage = ring + chunk % STAGES * 2 * ELEMENTS;
-            fetch<TILE, THREADS>(stage, left, dy_stride, chunk * CHUNK, tokens, edge - i0, left_packed);
-            fetch<TILE, THREADS>(stage + ELEMENTS, right, x_stride, chunk * CHUNK, tokens, edge - j0, right_packed);
+            fetch<TILE, THREADS>(stage, left, dy_stride, static_cast<long long>(chunk) * CHUNK, tokens, edge - i0, left_packed);
+            fetch<TILE, THREADS>(stage + ELEMENTS, right, x_stride, static_cast<long long>(chunk) * CHUNK, tokens, edge - j0, right_packed);
         }
         cp_async_commit();
     };
     for (int i = 0; i < STAGES - 1; i++) {
         issue(i);
     }
-    for (long long chunk = 0; chunk < chunks; chunk++) {
+    for (int chunk = 0; chunk < chunks; chunk++) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();
         issue(chunk + STAGES - 1);
