@@ -125,10 +125,9 @@ public class Composition {
     ModelCatalog catalog(DeltaStore store, ServingListener listener) {
         Supplier<Engine> engine = new Once<>(() -> {
             Libtorch torch = Libtorch.load();
-            DeviceChoice choice = DeviceChoice.of(config.device(),
-                    device -> torch.devices().missing(device).or(() -> DeviceKernels.missing(device)));
+            DeviceChoice choice = DeviceChoice.of(config.device(), device -> DeviceKernels.missing(torch, device));
             choice.withoutCuda().ifPresent(reason -> LOG.info("no GPU is used: {}", reason));
-            Kernels kernels = DeviceKernels.of(choice.device(), config.models().kernels().equals("auto") ? null : config.models().kernels());
+            Kernels kernels = DeviceKernels.of(torch, choice.device(), config.models().kernels().equals("auto") ? null : config.models().kernels());
             LOG.info("computing on {} with {}, kernels {}", torch.devices().describe(choice.device()), torch.description(), kernels.name());
             return new Engine(torch, kernels, options(choice.device()));
         });
