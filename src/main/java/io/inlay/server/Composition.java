@@ -147,8 +147,10 @@ public class Composition {
 
         /** Opens a model, once its device has promised what serving it takes. */
         LlamaModel open(Path folder, long cacheBytes, long residentBytes) {
-            Optional<Devices.Promise> promise = ServingPlan.of(folder.getFileName().toString(), LlamaConfig.parse(folder), options,
-                    cacheBytes, residentBytes).promise(torch.devices(), options);
+            ServingPlan plan = ServingPlan.of(folder.getFileName().toString(), LlamaConfig.parse(folder), options, cacheBytes,
+                    residentBytes);
+            plan.doubt(torch.devices(), options).ifPresent(LOG::warn);
+            Optional<Devices.Promise> promise = plan.promise(torch.devices(), options);
             try {
                 return LlamaModel.open(torch, kernels, folder, options);
             } catch (RuntimeException failure) {
