@@ -57,6 +57,19 @@ class ServingPlanTest {
     }
 
     @Test
+    void on_the_cpu_budgets_that_are_larger_than_what_is_free_are_warned_of() {
+        ModelOptions cpu = new ModelOptions(DType.BF16, 0, null, Device.CPU);
+        ServingPlan plan = plan("a");
+        long budgets = 1500 + plan.scratch();
+        assertThat(plan.doubt(HostAsCuda.withFree(_ -> OptionalLong.of(budgets)).devices(), cpu)).isEmpty();
+        assertThat(plan.doubt(HostAsCuda.load().devices(), cpu)).as("where nobody knows what is free").isEmpty();
+        assertThat(plan.doubt(HostAsCuda.withFree(_ -> OptionalLong.of(budgets - 1)).devices(), cpu)).hasValue(String.format(Locale.ROOT,
+                "model a may take %,d bytes beside its weights: 1,000 for keys and values (inlay.generation.cache-bytes), 500 for deltas "
+                + "(inlay.generation.resident-bytes), %,d for passes; only %,d are free; lower one of the two", budgets, plan.scratch(),
+                budgets - 1));
+    }
+
+    @Test
     void on_the_cpu_nothing_is_promised() {
         ModelOptions cpu = new ModelOptions(DType.BF16, 0, null, Device.CPU);
         assertThat(ServingPlan.of("a", CONFIG, cpu, Long.MAX_VALUE / 4, Long.MAX_VALUE / 4).promise(HostAsCuda.withFree(

@@ -124,9 +124,10 @@ class CudaTest {
         assertThat(devices.promise(Device.cuda(0), Set.of("other"), 1_000_001)).isEmpty();
         devices.holdings().add(Device.cuda(0), "deltas", 1_500_000);
         assertThat(devices.on(Device.cuda(0))).as("what is taken is no longer promised").hasValue(2_500_000);
-        devices.holdings().add(Device.cuda(0), "deltas", -1_500_000);
         promise.close();
         assertThat(devices.on(Device.cuda(0))).hasValue(3_000_000);
+        devices.holdings().add(Device.cuda(0), "deltas", -1_500_000);
+        assertThat(devices.on(Device.cuda(0))).as("what libtorch keeps for the next tensors is free to them").hasValue(4_500_000);
         assertThat(devices.held(Device.cuda(0))).isEqualTo(Map.of("weights of tiny", 4_000_000L, "activations", 12L));
     }
 

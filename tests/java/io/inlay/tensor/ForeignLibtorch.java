@@ -23,9 +23,15 @@ public final class ForeignLibtorch {
             torch.mm(product, a, a.transpose(scope, 0, 1));
             torch.addmm(product, a, a.transpose(scope, 0, 1), 1, 0.5);
             System.out.println(Arrays.toString(Scope.floats(torch, product)));
-            Tensor scattered = scope.zeros(DType.BF16, Device.CPU, 4, 3);
-            torch.scatterRows(scattered, scope.of(Device.CPU, new long[] {3, 1}, 2), scope.copyTo(a, DType.BF16, Device.CPU));
-            System.out.println(Arrays.toString(Scope.floats(torch, scattered)));
+        }
+        // Through the dispatcher, as on a device.
+        Libtorch asDevice = torch.withHostAsCuda(new Cuda.Absent("the host stands in for it"), new LinuxMemory());
+        Device device = Device.cuda(0);
+        try (Scope scope = new Scope(asDevice)) {
+            Tensor scattered = scope.zeros(DType.BF16, device, 4, 3);
+            Tensor source = scope.of(device, new float[] {1, 2, 3, 4, 5, 6}, 2, 3);
+            asDevice.scatterRows(scattered, scope.of(device, new long[] {3, 1}, 2), scope.copyTo(source, DType.BF16, device));
+            System.out.println(Arrays.toString(Scope.floats(asDevice, scattered)));
         }
         System.out.println(torch.devices().missing(Device.cuda(0)).orElse("cuda:0 can be used"));
     }

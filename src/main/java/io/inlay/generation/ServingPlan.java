@@ -36,6 +36,19 @@ public record ServingPlan(String model, long weights, long cache, long deltas, l
     }
 
     /**
+     * What to warn of on the CPU, where the budgets are larger than what is free: there they are taken as they are used, so the server
+     * starts, and may be ended by the system later.
+     */
+    public Optional<String> doubt(Devices devices, ModelOptions options) {
+        OptionalLong free = options.device().isCpu() ? devices.on(options.device()) : OptionalLong.empty();
+        long budgets = cache + deltas + scratch;
+        return free.isEmpty() || budgets <= free.getAsLong() ? Optional.empty() : Optional.of(String.format(Locale.ROOT, "model %s may take "
+                + "%,d bytes beside its weights: %,d for keys and values (inlay.generation.cache-bytes), %,d for deltas "
+                + "(inlay.generation.resident-bytes), %,d for passes; only %,d are free; lower one of the two", model, budgets, cache, deltas,
+                scratch, free.getAsLong()));
+    }
+
+    /**
      * Has the memory promised, so that neither another model nor a tuning job takes it before this one does. On the CPU nothing is: there
      * weights are mapped files, and the rest is taken from the system as it is touched.
      *

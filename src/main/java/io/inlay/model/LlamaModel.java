@@ -42,12 +42,13 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
     private final String digestAtLoad;
     private final boolean converted;
 
-    private LlamaModel(Libtorch torch, Kernels kernels, Path folder, ModelOptions options, Checkpoint checkpoint) {
+    private LlamaModel(Libtorch torch, Kernels kernels, Path folder, ModelOptions options, Checkpoint checkpoint, Scope scope,
+            HostUpload upload) {
         this.torch = torch;
         this.kernels = kernels;
         this.options = options;
         this.checkpoint = checkpoint;
-        this.name = folder.toAbsolutePath().normalize().getFileName().toString();
+        this.name = name(folder);
         LlamaConfig config = checkpoint.config();
         if (options.maxContext() > config.maxPositions()) {
             throw new Problem(Problem.Code.INVALID_REQUEST, "max context of " + options.maxContext() + " is over the " + config.maxPositions()
@@ -56,8 +57,8 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         this.maxContext = options.maxContext() == 0 ? config.maxPositions() : options.maxContext();
         this.tokenizer = Tokenizer.open(folder);
         this.chatTemplate = ChatTemplate.open(folder);
-        this.scope = new Scope(torch, "weights of " + name);
-        this.upload = new HostUpload(torch, options.device());
+        this.scope = scope;
+        this.upload = upload;
         boolean other = false;
         for (ParameterShape parameter : config.parameters()) {
             StoredTensor stored = checkpoint.tensors().get(parameter.name());
@@ -95,12 +96,20 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
      */
     public static LlamaModel open(Libtorch torch, Kernels kernels, Path folder, ModelOptions options) {
         Checkpoint checkpoint = Checkpoint.open(folder);
+        Scope scope = new Scope(torch, "weights of " + name(folder));
+        HostUpload upload = new HostUpload(torch, options.device());
         try {
-            return new LlamaModel(torch, kernels, folder, options, checkpoint);
+            return new LlamaModel(torch, kernels, folder, options, checkpoint, scope, upload);
         } catch (RuntimeException failure) {
+            upload.close();
+            scope.close();
             checkpoint.close();
             throw failure;
         }
+    }
+
+    private static String name(Path folder) {
+        return folder.toAbsolutePath().normalize().getFileName().toString();
     }
 
     public LlamaConfig config() {

@@ -51,8 +51,13 @@ public final class TrainableBlocks implements Trainable, AutoCloseable {
         }
         selection.keySet().forEach(tensor -> requireTiled(model, tensor, edge));
         this.scope = new Scope(model.torch(), "trained blocks");
-        this.values = scope.empty(model.dtype(), model.device(), count, edge, edge);
-        this.gradients = scope.zeros(DType.FP32, model.device(), count, edge, edge);
+        try {
+            this.values = scope.empty(model.dtype(), model.device(), count, edge, edge);
+            this.gradients = scope.zeros(DType.FP32, model.device(), count, edge, edge);
+        } catch (RuntimeException noMemory) {
+            scope.close();
+            throw noMemory;
+        }
         int first = 0;
         for (Map.Entry<String, List<BlockCoordinate>> entry : selection.entrySet()) {
             List<BlockCoordinate> coordinates = List.copyOf(new TreeSet<>(entry.getValue()));

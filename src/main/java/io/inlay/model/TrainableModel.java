@@ -28,9 +28,14 @@ public final class TrainableModel implements Trainable, AutoCloseable {
     public TrainableModel(LlamaModel model) {
         this.model = model;
         this.scope = new Scope(model.torch(), "trained weights");
-        for (ParameterShape shape : model.config().parameters()) {
-            Tensor weight = scope.copyTo(model.tensor(shape.name()), model.dtype(), model.device());
-            parameters.put(shape.name(), new Parameter(weight, scope.zeros(DType.FP32, model.device(), weight.sizes())));
+        try {
+            for (ParameterShape shape : model.config().parameters()) {
+                Tensor weight = scope.copyTo(model.tensor(shape.name()), model.dtype(), model.device());
+                parameters.put(shape.name(), new Parameter(weight, scope.zeros(DType.FP32, model.device(), weight.sizes())));
+            }
+        } catch (RuntimeException noMemory) {
+            scope.close();
+            throw noMemory;
         }
         this.weights = LlamaWeights.of(model.config(), name -> parameters.get(name).weight());
     }

@@ -125,10 +125,9 @@ public class Composition {
     ModelCatalog catalog(DeltaStore store, ServingListener listener) {
         Supplier<Engine> engine = new Once<>(() -> {
             Libtorch torch = Libtorch.load();
-            DeviceChoice choice = DeviceChoice.of(config.device(),
-                    device -> torch.devices().missing(device).or(() -> DeviceKernels.missing(device)));
+            DeviceChoice choice = DeviceChoice.of(config.device(), device -> DeviceKernels.missing(torch, device));
             choice.withoutCuda().ifPresent(reason -> LOG.info("no GPU is used: {}", reason));
-            Kernels kernels = DeviceKernels.of(choice.device(), config.models().kernels().equals("auto") ? null : config.models().kernels());
+            Kernels kernels = DeviceKernels.of(torch, choice.device(), config.models().kernels().equals("auto") ? null : config.models().kernels());
             LOG.info("computing on {} with {}, kernels {}", torch.devices().describe(choice.device()), torch.description(), kernels.name());
             return new Engine(torch, kernels, options(choice.device()));
         });
@@ -148,8 +147,10 @@ public class Composition {
 
         /** Opens a model, once its device has promised what serving it takes. */
         LlamaModel open(Path folder, long cacheBytes, long residentBytes) {
-            Optional<Devices.Promise> promise = ServingPlan.of(folder.getFileName().toString(), LlamaConfig.parse(folder), options,
-                    cacheBytes, residentBytes).promise(torch.devices(), options);
+            ServingPlan plan = ServingPlan.of(folder.getFileName().toString(), LlamaConfig.parse(folder), options, cacheBytes,
+                    residentBytes);
+            plan.doubt(torch.devices(), options).ifPresent(LOG::warn);
+            Optional<Devices.Promise> promise = plan.promise(torch.devices(), options);
             try {
                 return LlamaModel.open(torch, kernels, folder, options);
             } catch (RuntimeException failure) {

@@ -13,7 +13,8 @@ import java.util.Set;
 /**
  * The devices of one libtorch: which can be used, what Inlay holds there, and how much is left, promises deducted. Thread-safe.
  *
- * <p>What libtorch keeps of freed tensors for the next ones counts as taken, so what is told to be left is a lower bound.
+ * <p>What is left of a CUDA device is what the driver has, and what libtorch keeps of tensors that were freed: as much as Inlay held at most
+ * so far, less what it holds now.
  */
 public final class Devices implements FreeMemory {
 
@@ -99,7 +100,7 @@ public final class Devices implements FreeMemory {
 
     private OptionalLong raw(Device device) {
         if (!device.isCpu() && cuda instanceof Cuda.Present present) {
-            return OptionalLong.of(present.driver().memory(device.index()).free());
+            return OptionalLong.of(present.driver().memory(device.index()).free() + holdings.givenBack(device));
         }
         return host.on(device);
     }

@@ -1,10 +1,10 @@
 package io.inlay.tensor;
 
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Collectors;
 
 /**
@@ -13,14 +13,25 @@ import java.util.stream.Collectors;
  */
 final class Holdings {
 
-    private final Map<Device, Map<String, Long>> bytes = new ConcurrentHashMap<>();
+    private final Map<Device, Map<String, Long>> bytes = new HashMap<>();
+    private final Map<Device, Long> now = new HashMap<>();
+    private final Map<Device, Long> most = new HashMap<>();
 
-    void add(Device device, String purpose, long more) {
-        bytes.computeIfAbsent(device, _ -> new ConcurrentHashMap<>()).merge(purpose, more, (old, added) -> old + added == 0 ? null : old + added);
+    synchronized void add(Device device, String purpose, long more) {
+        bytes.computeIfAbsent(device, _ -> new HashMap<>()).merge(purpose, more, (old, added) -> old + added == 0 ? null : old + added);
+        most.merge(device, now.merge(device, more, Long::sum), Math::max);
     }
 
-    Map<String, Long> on(Device device) {
+    synchronized Map<String, Long> on(Device device) {
         return new TreeMap<>(bytes.getOrDefault(device, Map.of()));
+    }
+
+    /**
+     * Bytes that were held once and are not now. libtorch keeps them for its next tensors and gives none back to the driver, to whom they
+     * are taken.
+     */
+    synchronized long givenBack(Device device) {
+        return most.getOrDefault(device, 0L) - now.getOrDefault(device, 0L);
     }
 
     /** {@code 1,024 for weights of tiny, 512 for scratch}, the most first. */

@@ -170,12 +170,22 @@ public final class Libtorch {
                         beta, alpha);
     }
 
-    /** {@code target[index[n]] = source[n]}: target [T, ...], source [N, ...] of its type, index int64 [N], each within [0, T), none twice. */
+    /** {@code target[index[n]] = source[n]}: target [T, K], source [N, K] of its type, contiguous, index int64 [N], within [0, T), none twice. */
     public void scatterRows(Tensor target, Tensor index, Tensor source) {
-        require(index.dtype() == DType.INT64 && index.rank() == 1 && index.size(0) == source.size(0) && target.rank() == source.rank()
-                && target.dtype() == source.dtype(), "scatter of rows", target, index, source);
+        require(index.dtype() == DType.INT64 && index.contiguous() && index.hasSizes(source.size(0)) && target.rank() == 2
+                && target.contiguous() && source.contiguous() && target.dtype() == source.dtype()
+                && source.hasSizes(index.size(0), target.size(1)), "scatter of rows", target, index, source);
+        require(index.device().equals(target.device()) && source.device().equals(target.device()), "scatter of rows", target, index, source);
         long start = start();
-        dispatch("aten::index_copy_", target, 0, index, source);
+        if (target.device().isCpu()) {
+            // On the CPU index_copy_ goes element by element.
+            long row = source.size(1) * source.dtype().bytes();
+            for (long n = 0; n < source.size(0); n++) {
+                MemorySegment.copy(source.segment(), n * row, target.segment(), index.segment().getAtIndex(JAVA_LONG, n) * row, row);
+            }
+        } else {
+            dispatch("aten::index_copy_", target, 0, index, source);
+        }
         record("scatter of rows", start, 0, target, source);
     }
 

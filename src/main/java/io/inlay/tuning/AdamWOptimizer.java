@@ -35,7 +35,12 @@ public final class AdamWOptimizer implements AutoCloseable {
         this.kernels = kernels;
         this.settings = settings;
         this.scope = new Scope(torch, "masters and moments");
-        this.states = slots.stream().map(this::start).toList();
+        try {
+            this.states = slots.stream().map(this::start).toList();
+        } catch (RuntimeException noMemory) {
+            scope.close();
+            throw noMemory;
+        }
     }
 
     private State start(Slot slot) {
