@@ -30,8 +30,7 @@ record BenchDevice(Device device) {
      * @throws io.inlay.Problem {@code UNAVAILABLE} where the device cannot be used
      */
     Kernels kernels(Libtorch torch) {
-        torch.devices().require(device);
-        return DeviceKernels.of(device, null);
+        return DeviceKernels.of(torch, device, null);
     }
 
     /** What equality on the device is held to: the CPU's fastest kernels, and on the CPU the ones in Java, which are not its fastest. */
