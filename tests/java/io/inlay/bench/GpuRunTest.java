@@ -62,7 +62,7 @@ class GpuRunTest {
     @Test
     void the_first_two_stages_run_on_the_cpu() throws Exception {
         Path page = folder.resolve("results.md");
-        String said = run("--cpu", "--stages", "contracts,equality", "--contracts", "io\\.inlay\\.kernels\\.PagedKernelsTest", "--results",
+        String said = run("--cpu", "--stages", "contracts,equality", "--contracts", "io\\.inlay\\.kernels\\.KernelsRefusalTest", "--results",
                 page.toString());
         assertThat(said).contains("exit code 0", "PASS contracts.of-the-device ", "PASS contracts.all ", "PASS contracts ",
                 "PASS equality.fp32-vs-cpu.generation-after-tuning", "PASS equality.bf16-vs-cpu.logits", "PASS equality ",

@@ -30,7 +30,6 @@ record BenchDevice(Device device) {
      * @throws io.inlay.Problem {@code UNAVAILABLE} where the device cannot be used
      */
     Kernels kernels(Libtorch torch) {
-        torch.devices().require(device);
         return DeviceKernels.of(torch, device, null);
     }
 

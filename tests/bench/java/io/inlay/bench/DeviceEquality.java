@@ -60,8 +60,8 @@ final class DeviceEquality {
     }
 
     /** @param start the blocks' values before the steps, the same for every side */
-    private record Case(Path checkpoint, int[] prompt, List<List<TuningExample>> batches, SortedMap<String, List<BlockCoordinate>> selection,
-            float[] start) {
+    private record Case(Path checkpoint, int[] prompt, List<List<TuningExample>> batches,
+            SortedMap<String, List<BlockCoordinate>> selection, float[] start) {
     }
 
     private final Libtorch torch = Libtorch.load();
@@ -91,8 +91,8 @@ final class DeviceEquality {
             hold("fp32-vs-transformers", given, here, theirs, FP32);
             sameText("fp32-vs-transformers", here, theirs);
         }
-        hold("bf16-vs-cpu", given, outcome(given, kernels, DType.BF16, device.device()), outcome(given, device.reference(), DType.BF16, Device.CPU),
-                BF16);
+        hold("bf16-vs-cpu", given, outcome(given, kernels, DType.BF16, device.device()),
+                outcome(given, device.reference(), DType.BF16, Device.CPU), BF16);
     }
 
     private Case given() throws IOException {
@@ -111,7 +111,8 @@ final class DeviceEquality {
             }
             SortedMap<String, List<BlockCoordinate>> selection = Contender.selection(model, SHARE, EDGE);
             try (TrainableBlocks untouched = new TrainableBlocks(model, EDGE, selection)) {
-                return new Case(checkpoint, random.ints(PROMPT, 2, vocabulary).toArray(), batches, selection, Scope.floats(torch, untouched.values()));
+                return new Case(checkpoint, random.ints(PROMPT, 2, vocabulary).toArray(), batches, selection,
+                        Scope.floats(torch, untouched.values()));
             }
         }
     }

@@ -54,7 +54,8 @@ final class DeviceResults {
     void write(Path file, BenchDevice device) throws IOException {
         StringBuilder page = new StringBuilder();
         if (device.device().isCpu()) {
-            page.append("Nothing here was run on a GPU: the stages of tests/gpu/run at a tiny size on the CPU, whose figures mean nothing.\n\n");
+            page.append("Nothing here was run on a GPU: the stages of tests/gpu/run at a tiny size on the CPU, "
+                    + "whose figures mean nothing.\n\n");
         } else {
             page.append("# Inlay on ").append(card).append("\n\n");
         }
@@ -65,7 +66,8 @@ final class DeviceResults {
             page.append("| ").append(outcome(each)).append(" | ").append(each.name()).append(" | ").append(each.text().replace("|", "\\|"))
                     .append(" |\n");
         }
-        outputs.forEach((stage, lines) -> page.append("\n## ").append(stage).append("\n\n```\n").append(String.join("\n", lines)).append("\n```\n"));
+        outputs.forEach((stage, lines) -> page.append("\n## ").append(stage).append("\n\n```\n").append(String.join("\n", lines))
+                .append("\n```\n"));
         Files.createDirectories(file.toAbsolutePath().getParent());
         Files.writeString(file, page.toString());
     }

@@ -187,7 +187,7 @@ final class DeviceSpeed {
         measured(GpuBar.SWITCH_MS, ours.ask("switch").get("seconds").asDouble() * 1e3);
         measured(GpuBar.LOAD_SECONDS, ours.ask("load").get("seconds").asDouble());
         var switches = ours.ask("switches " + sizes.switches());
-        figure(sizes.switches() + " switches and two digests", switches.get("seconds").asDouble(), "s");
+        figure(sizes.switches() + " switches", switches.get("seconds").asDouble(), "s");
         measured(GpuBar.BASE_DIGEST, switches.get("untouched").asBoolean() ? 1 : 0);
     }
 
