@@ -72,9 +72,8 @@ class TuningBesideServingTest {
                 .map(t -> 5 + (t * 7 + i) % 300).toArray(), 20)).toList();
         TuningParameters parameters = TuningParameters.of(RandomBlocks.of(0.02)).maxSteps(STEPS).batchSize(4).microBatchTokens(128).build();
         try (Arena arena = Arena.ofConfined()) {
-            new TuningRun(model, pace, model.torch().devices(), Optional.empty(), true).run(examples, List.of(), parameters, TuningListener.NONE,
-                    () -> false,
-                    arena);
+            new TuningRun(model, pace, model.torch().devices(), Optional.empty(), true).run(examples, List.of(), parameters,
+                    TuningListener.NONE, () -> false, arena);
         }
         pace.await(() -> true);
     }

@@ -30,7 +30,8 @@ class CompositionTest {
     @CsvSource({"cuda:99, cuda:99 cannot be used:", "tpu, names no device; name cpu"})
     void models_of_a_device_that_cannot_be_used_fail_with_the_reason(String device, String reason) {
         InlayConfig config = new SmallRyeConfigBuilder().withMapping(InlayConfig.class).withDefaultValues(Map.of("inlay.device", device,
-                "inlay.models.folder", "tests/golden/llama", "inlay.models.names", "llama2-like")).build().getConfigMapping(InlayConfig.class);
+                "inlay.models.folder", "tests/golden/llama", "inlay.models.names", "llama2-like")).build()
+                .getConfigMapping(InlayConfig.class);
         try (ModelCatalog catalog = new Composition(config).catalog(null, ServingListener.NONE)) {
             await().until(() -> catalog.status("llama2-like") == ModelCatalog.Status.FAILED);
             assertThat(catalog.failure("llama2-like")).hasValueSatisfying(told -> assertThat(told).contains(reason));

@@ -117,8 +117,8 @@ class CudaTest {
         devices.holdings().add(Device.cuda(0), "weights of tiny", 4_000_000);
         devices.holdings().add(Device.cuda(0), "activations", 12);
         assertThat(devices.refused(DType.BF16, new long[] {1024, 4096}, Device.cuda(0))).hasMessageStartingWith("cuda:0 is out of memory: "
-                + "bf16[1024, 4096] asks for 8,388,608 bytes, and 3,000,000 of its 8,000,000 are free; Inlay holds 4,000,000 for weights of "
-                + "tiny, 12 for activations there");
+                + "bf16[1024, 4096] asks for 8,388,608 bytes, and 3,000,000 of its 8,000,000 are free; Inlay holds 4,000,000 for weights "
+                + "of tiny, 12 for activations there");
         Devices.Promise promise = devices.promise(Device.cuda(0), Set.of("deltas"), 2_000_000).orElseThrow();
         assertThat(devices.on(Device.cuda(0))).hasValue(1_000_000);
         assertThat(devices.promise(Device.cuda(0), Set.of("other"), 1_000_001)).isEmpty();
@@ -164,8 +164,8 @@ class CudaTest {
                         + "installation, or unset it to use the CPU build that Inlay brings");
         Files.writeString(folder.resolve("libtorch_cpu.so"), "no library");
         assertThatThrownBy(() -> LibtorchLibrary.ofFolder(folder)).isInstanceOf(Problem.class)
-                .hasMessageStartingWith("libtorch in " + folder + " cannot be loaded: " + folder.resolve("libc10.so") + ": cannot open shared "
-                        + "object file").hasMessageContaining("install torch there anew");
+                .hasMessageStartingWith("libtorch in " + folder + " cannot be loaded: " + folder.resolve("libc10.so") + ": cannot open "
+                        + "shared object file").hasMessageContaining("install torch there anew");
     }
 
     @Test

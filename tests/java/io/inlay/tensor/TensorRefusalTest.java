@@ -101,7 +101,8 @@ class TensorRefusalTest {
         refused(() -> tensor.fill(MemorySegment.ofArray(new float[23])), "92 bytes do not fill fp32[4, 6] cpu");
         refused(() -> tensor.transpose(scope, 0, 1).fill(MemorySegment.ofArray(new float[24])), "96 bytes do not fill fp32[6, 4] strides");
         Tensor index = scope.of(Device.CPU, new long[] {0, 1}, 2);
-        refused(() -> torch.scatterRows(tensor, index, zeros(DType.FP32, 3, 6)), "scatter of rows does not fit its operands: [fp32[4, 6] cpu");
+        refused(() -> torch.scatterRows(tensor, index, zeros(DType.FP32, 3, 6)),
+                "scatter of rows does not fit its operands: [fp32[4, 6] cpu");
         refused(() -> torch.scatterRows(tensor, scope.of(Device.CPU, new int[] {0, 1}, 2), zeros(DType.FP32, 2, 6)), "scatter of rows");
         refused(() -> torch.scatterRows(tensor, index, zeros(DType.BF16, 2, 6)), "scatter of rows");
     }

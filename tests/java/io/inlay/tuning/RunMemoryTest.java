@@ -90,9 +90,9 @@ class RunMemoryTest {
         RunMemory recompute = needed(Activations.RECOMPUTE);
         try (Arena arena = Arena.ofConfined()) {
             assertThatThrownBy(() -> run(recompute.total() - 1, true, new ArrayList<>(), arena)).isInstanceOf(Problem.class)
-                    .hasMessage(String.format(Locale.ROOT, "the job needs %,d bytes on cpu beside the base: %,d for what is trained, %,d for "
-                            + "masters and moments, %,d for passes of %,d tokens at a time with layers computed twice; %,d are free; lower "
-                            + "micro_batch_tokens or the budget, or free memory", recompute.total(), recompute.trained(),
+                    .hasMessage(String.format(Locale.ROOT, "the job needs %,d bytes on cpu beside the base: %,d for what is trained, %,d "
+                            + "for masters and moments, %,d for passes of %,d tokens at a time with layers computed twice; %,d are free; "
+                            + "lower micro_batch_tokens or the budget, or free memory", recompute.total(), recompute.trained(),
                             recompute.optimizer(), recompute.activations(), recompute.tokens(), recompute.total() - 1));
             assertThatThrownBy(() -> run(keep.total() - 1, false, new ArrayList<>(), arena)).isInstanceOf(Problem.class)
                     .hasMessageContaining("the job needs " + String.format(Locale.ROOT, "%,d", keep.total()))

@@ -64,7 +64,8 @@ class TuningOnDeviceTest {
             assertThat(outcome.validationLoss()).isEqualTo(expected.validationLoss());
             assertThat(bits(outcome)).usingRecursiveComparison().isEqualTo(bits(expected));
             assertThat(device.digest()).isEqualTo(device.fingerprint());
-            assertThat(device.torch().devices().held(HostAsCuda.DEVICE).keySet()).as("what a run has left").containsExactly("weights of model");
+            assertThat(device.torch().devices().held(HostAsCuda.DEVICE).keySet()).as("what a run has left")
+                    .containsExactly("weights of model");
         }
     }
 

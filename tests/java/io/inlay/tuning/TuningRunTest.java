@@ -197,9 +197,10 @@ class TuningRunTest {
         placed(smt().method(warmUp(Score.MEAN_ABS_SUM, WarmUpMemory.HOST)), 0, WarmUpMemory.HOST, sums + 4 * 96);
         try (Arena arena = Arena.ofConfined()) {
             assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(sums), Optional.empty(), true).run(task(),
-                    List.of(), smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class).hasMessage("warm_up_memory is auto, and "
-                    + "score mean_abs_sum needs 98,688 bytes for sums of gradients; free are 98,304 on the host, of which sums may take "
-                    + "three quarters; name fewer targets, free memory, or set score to abs_mean_sum, which needs no sums");
+                    List.of(), smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class)
+                    .hasMessage("warm_up_memory is auto, and score mean_abs_sum needs 98,688 bytes for sums of gradients; free are "
+                            + "98,304 on the host, of which sums may take three quarters; name fewer targets, free memory, "
+                            + "or set score to abs_mean_sum, which needs no sums");
         }
     }
 

@@ -42,10 +42,12 @@ public record ServingPlan(String model, long weights, long cache, long deltas, l
     public Optional<String> doubt(Devices devices, ModelOptions options) {
         OptionalLong free = options.device().isCpu() ? devices.on(options.device()) : OptionalLong.empty();
         long budgets = cache + deltas + scratch;
-        return free.isEmpty() || budgets <= free.getAsLong() ? Optional.empty() : Optional.of(String.format(Locale.ROOT, "model %s may take "
-                + "%,d bytes beside its weights: %,d for keys and values (inlay.generation.cache-bytes), %,d for deltas "
-                + "(inlay.generation.resident-bytes), %,d for passes; only %,d are free; lower one of the two", model, budgets, cache, deltas,
-                scratch, free.getAsLong()));
+        if (free.isEmpty() || budgets <= free.getAsLong()) {
+            return Optional.empty();
+        }
+        return Optional.of(String.format(Locale.ROOT, "model %s may take %,d bytes beside its weights: %,d for keys and values "
+                + "(inlay.generation.cache-bytes), %,d for deltas (inlay.generation.resident-bytes), %,d for passes; only %,d are free; "
+                + "lower one of the two", model, budgets, cache, deltas, scratch, free.getAsLong()));
     }
 
     /**
@@ -61,9 +63,10 @@ public record ServingPlan(String model, long weights, long cache, long deltas, l
         Set<String> purposes = Set.of("weights of " + model, "keys and values of " + model, "deltas of " + model);
         return Optional.of(devices.promise(options.device(), purposes, total()).orElseThrow(() -> {
             OptionalLong free = devices.on(options.device());
-            return new Problem(Problem.Code.UNAVAILABLE, String.format(Locale.ROOT, "model %s needs %,d bytes on %s: %,d for weights, %,d for "
-                    + "keys and values (inlay.generation.cache-bytes), %,d for deltas (inlay.generation.resident-bytes), %,d for passes; "
-                    + "%,d are free; lower one of the two, serve fewer models (inlay.models.names), or set inlay.device to another device",
+            return new Problem(Problem.Code.UNAVAILABLE, String.format(Locale.ROOT, "model %s needs %,d bytes on %s: %,d for weights, %,d "
+                    + "for keys and values (inlay.generation.cache-bytes), %,d for deltas (inlay.generation.resident-bytes), %,d for "
+                    + "passes; %,d are free; lower one of the two, serve fewer models (inlay.models.names), or set inlay.device to "
+                    + "another device",
                     model, total(), options.device(), weights, cache, deltas, scratch, free.orElse(0)));
         }));
     }

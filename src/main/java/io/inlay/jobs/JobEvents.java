@@ -39,8 +39,8 @@ final class JobEvents implements TuningListener {
 
     @Override
     public void recomputes(RunMemory memory) {
-        jobs.event(run, "message", String.format(Locale.ROOT, "Memory is short: layers are computed twice, to the same bits, so that passes "
-                + "of %,d tokens take %,d bytes", memory.tokens(), memory.activations()), null);
+        jobs.event(run, "message", String.format(Locale.ROOT, "Memory is short: layers are computed twice, to the same bits, so that "
+                + "passes of %,d tokens take %,d bytes", memory.tokens(), memory.activations()), null);
     }
 
     @Override

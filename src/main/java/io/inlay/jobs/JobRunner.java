@@ -156,8 +156,9 @@ final class JobRunner {
             jobs.message(run, "info", "There is no checkpoint of the job; it starts again from its beginning");
         }
         try (Arena arena = Arena.ofShared()) {
-            TuningOutcome outcome = new TuningRun(model, paces.get(), model.torch().devices(), evaluation(job, model), defaults.recomputeWhenShort())
-                    .run(training, validation, parameters, new JobEvents(jobs, run, steps), new Wishes(run), own, arena);
+            TuningOutcome outcome = new TuningRun(model, paces.get(), model.torch().devices(), evaluation(job, model),
+                    defaults.recomputeWhenShort()).run(training, validation, parameters, new JobEvents(jobs, run, steps),
+                            new Wishes(run), own, arena);
             List<JobEvent> events = jobs.events(run.id());
             return finish(run, () -> {
                 DeltaVersion version = deltas.publish(job.tenant(), model.name(), job.request().task(),

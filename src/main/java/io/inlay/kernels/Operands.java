@@ -303,7 +303,8 @@ final class Operands {
     }
 
     private Operands rows(Tensor keys, Tensor values) {
-        return floating(keys, 3).alike(keys, values).require(keys.contiguous() && values.contiguous(), "keys and values must be contiguous");
+        return floating(keys, 3).alike(keys, values).require(keys.contiguous() && values.contiguous(),
+                "keys and values must be contiguous");
     }
 
     private Operands pages(Tensor keys, KvPages cache) {

@@ -87,7 +87,7 @@ public final class TileTable {
         return elementBytes;
     }
 
-    /** Addresses, row-major [rows / edge, columns / edge], in the memory of the blocks' device, as native longs of the host; 0 means the base. */
+    /** Addresses [rows / edge, columns / edge] in the memory of the blocks' device, as native longs of the host; 0 means the base. */
     public MemorySegment pointers() {
         return pointers;
     }

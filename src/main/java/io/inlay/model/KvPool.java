@@ -10,8 +10,8 @@ import java.util.List;
 
 /**
  * Memory for keys and values in pages of {@value KvPages#PAGE} positions of all layers, up to a number of pages. On the CPU memory is taken
- * from the system when a page is first needed, on a device at once, and kept for the next one who needs it. A page may have several users, who then only read it.
- * Confined to one thread at a time.
+ * from the system when a page is first needed, on a device at once, and kept for the next one who needs it. A page may have several users,
+ * who then only read it. Confined to one thread at a time.
  */
 public final class KvPool implements AutoCloseable {
 

@@ -127,7 +127,8 @@ public class Composition {
             Libtorch torch = Libtorch.load();
             DeviceChoice choice = DeviceChoice.of(config.device(), device -> DeviceKernels.missing(torch, device));
             choice.withoutCuda().ifPresent(reason -> LOG.info("no GPU is used: {}", reason));
-            Kernels kernels = DeviceKernels.of(torch, choice.device(), config.models().kernels().equals("auto") ? null : config.models().kernels());
+            String named = config.models().kernels();
+            Kernels kernels = DeviceKernels.of(torch, choice.device(), named.equals("auto") ? null : named);
             LOG.info("computing on {} with {}, kernels {}", torch.devices().describe(choice.device()), torch.description(), kernels.name());
             return new Engine(torch, kernels, options(choice.device()));
         });

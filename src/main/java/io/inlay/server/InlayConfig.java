@@ -370,7 +370,7 @@ public interface InlayConfig {
         @WithDefault("0.5")
         double maxBudget();
 
-        /** Whether a job computes layers twice, for the same bits, where keeping what the backward pass needs takes more memory than is free. */
+        /** Whether a job computes layers twice, for the same bits, where keeping what the backward pass needs takes too much memory. */
         @WithDefault("true")
         boolean recomputeWhenShort();
     }

@@ -13,8 +13,8 @@ import java.util.Set;
 /**
  * The devices of one libtorch: which can be used, what Inlay holds there, and how much is left, promises deducted. Thread-safe.
  *
- * <p>What is left of a CUDA device is what the driver has, and what libtorch keeps of tensors that were freed: as much as Inlay held at most
- * so far, less what it holds now.
+ * <p>What is left of a CUDA device is what the driver has, and what libtorch keeps of tensors that were freed: as much as Inlay held at
+ * most so far, less what it holds now.
  */
 public final class Devices implements FreeMemory {
 

@@ -166,16 +166,17 @@ public final class Libtorch {
 
     private int sum(Tensor out, Tensor a, Tensor b, double beta, double alpha) {
         return devices.place(out.device()).isCpu() ? functions.addmm(out.handle(), out.handle(), a.handle(), b.handle(), beta, alpha)
-                : LibtorchFunctions.addmm(Cuda.require(devices.cuda(), out.device()).addmm(), out.handle(), out.handle(), a.handle(), b.handle(),
-                        beta, alpha);
+                : LibtorchFunctions.addmm(Cuda.require(devices.cuda(), out.device()).addmm(), out.handle(), out.handle(), a.handle(),
+                        b.handle(), beta, alpha);
     }
 
-    /** {@code target[index[n]] = source[n]}: target [T, K], source [N, K] of its type, contiguous, index int64 [N], within [0, T), none twice. */
+    /** {@code target[index[n]] = source[n]}: target [T, K], source [N, K] of its type, contiguous, index int64 [N], none twice. */
     public void scatterRows(Tensor target, Tensor index, Tensor source) {
         require(index.dtype() == DType.INT64 && index.contiguous() && index.hasSizes(source.size(0)) && target.rank() == 2
                 && target.contiguous() && source.contiguous() && target.dtype() == source.dtype()
                 && source.hasSizes(index.size(0), target.size(1)), "scatter of rows", target, index, source);
-        require(index.device().equals(target.device()) && source.device().equals(target.device()), "scatter of rows", target, index, source);
+        require(index.device().equals(target.device()) && source.device().equals(target.device()), "scatter of rows", target, index,
+                source);
         long start = start();
         if (target.device().isCpu()) {
             // On the CPU index_copy_ goes element by element.

@@ -81,9 +81,9 @@ public record RunMemory(long trained, long optimizer, long activations, int toke
         if (least.fits(free)) {
             return least;
         }
-        throw Hyperparameter.refused(String.format(Locale.ROOT, "the job needs %,d bytes on %s beside the base: %,d for what is trained, %,d "
-                + "for masters and moments, %,d for passes of %,d tokens at a time%s; %,d are free; lower micro_batch_tokens or the budget, "
-                + "or free memory", least.total(), model.device(), least.trained(), least.optimizer(), least.activations(), tokens,
+        throw Hyperparameter.refused(String.format(Locale.ROOT, "the job needs %,d bytes on %s beside the base: %,d for what is trained, "
+                + "%,d for masters and moments, %,d for passes of %,d tokens at a time%s; %,d are free; lower micro_batch_tokens or the "
+                + "budget, or free memory", least.total(), model.device(), least.trained(), least.optimizer(), least.activations(), tokens,
                 least.how() == Activations.RECOMPUTE ? " with layers computed twice" : "", free.getAsLong()));
     }
 }
