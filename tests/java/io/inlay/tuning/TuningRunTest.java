@@ -199,7 +199,8 @@ class TuningRunTest {
             assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(sums), Optional.empty(), true).run(task(),
                     List.of(), smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class)
                     .hasMessage("warm_up_memory is auto, and score mean_abs_sum needs 98,688 bytes for sums of gradients; free are "
-                    + "98,304 on the host, of which sums may take three quarters; name fewer targets, free memory, or set score to abs_mean_sum, which needs no sums");
+                            + "98,304 on the host, of which sums may take three quarters; name fewer targets, free memory, "
+                            + "or set score to abs_mean_sum, which needs no sums");
         }
     }
 

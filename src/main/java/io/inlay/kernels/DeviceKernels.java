@@ -13,11 +13,16 @@ public final class DeviceKernels {
 
     /** Empty where device and kernels for it are there, else why not. */
     public static Optional<String> missing(Libtorch torch, Device device) {
-        return torch.devices().missing(device).or(() -> missing(device));
-    }
-
-    private static Optional<String> missing(Device device) {
-        return device.isCpu() ? Optional.empty() : Optional.of(device + " cannot be used: this build of Inlay has no CUDA kernels");
+        if (device.isCpu()) {
+            return Optional.empty();
+        }
+        return torch.devices().missing(device).or(() -> {
+            try (CudaLauncher _ = cuda(torch, device)) {
+                return Optional.empty();
+            } catch (Problem refused) {
+                return Optional.of(refused.getMessage());
+            }
+        });
     }
 
     /**
@@ -27,9 +32,16 @@ public final class DeviceKernels {
      * @throws Problem {@code UNAVAILABLE} where there are none
      */
     public static Kernels of(Libtorch torch, Device device, String choice) {
-        missing(torch, device).ifPresent(reason -> {
+        if (device.isCpu()) {
+            return choice == null ? CpuKernels.best() : CpuKernels.best(choice);
+        }
+        torch.devices().missing(device).ifPresent(reason -> {
             throw new Problem(Problem.Code.UNAVAILABLE, reason);
         });
-        return choice == null ? CpuKernels.best() : CpuKernels.best(choice);
+        return new CudaKernels(cuda(torch, device));
+    }
+
+    private static JCudaLauncher cuda(Libtorch torch, Device device) {
+        return JCudaLauncher.open(torch, device.index(), () -> torch.devices().currentStream(device));
     }
 }
