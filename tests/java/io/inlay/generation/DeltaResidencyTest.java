@@ -38,6 +38,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -238,8 +239,14 @@ class DeltaResidencyTest {
             get(residency.acquire(List.of(a, b, c).get((i + random.nextInt(2)) % 3))).close();
         }
         assertThat(residency.figures().loads()).isGreaterThan(1000);
-        // The compiler's and the collector's own memory is in there too, so the bound is a part of what a leak would come to.
-        assertThat(NativeMemory.bytes() - settled).isLessThan(1000 * bytes(a) / 3);
+        // The compiler's and the collector's own memory is in there too: the bound is a part of what a leak would come to, and what a method's
+        // compilation takes is waited for until it is over.
+        long grown = NativeMemory.bytes() - settled;
+        for (int i = 0; i < 100 && grown >= 1000 * bytes(a) / 3; i++) {
+            LockSupport.parkNanos(100_000_000);
+            grown = NativeMemory.bytes() - settled;
+        }
+        assertThat(grown).isLessThan(1000 * bytes(a) / 3);
     }
 
     @Test
