@@ -350,21 +350,6 @@ static void linear(const void *arguments, long begin, long end) {
 #endif
 }
 
-static void mark(const struct linear *a, uint32_t *masks) {
-    const long across = a->k / a->edge;
-    memset(masks, 0, a->o / a->edge * across * sizeof *masks);
-    for (long m = 0; m < a->m; m++) {
-        const long edge = a->edges[m], times = edge / a->edge, wide = a->k / edge;
-        for (long i = 0; a->tables[m] && i < a->o / edge * wide; i++) {
-            if (!a->tables[m][i]) continue;
-            uint32_t *corner = masks + i / wide * times * across + i % wide * times;
-            for (long r = 0; r < times; r++) {
-                for (long c = 0; c < times; c++) corner[r * across + c] |= 1u << m;
-            }
-        }
-    }
-}
-
 /* bf16 only. At most 32 inputs; edge divides o, k and every edge, and a vector step divides it. */
 EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *const *tables,
         const int64_t *edges, long edge, void *y, long y_stride, long m, long o, long k, int y_type) {
@@ -372,7 +357,7 @@ EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long
     const long packed = packed_bytes(&a, m);
     char *memory = scratch(packed + o / edge * (k / edge) * sizeof(uint32_t));
     pack(&a, memory);
-    mark(&a, (uint32_t *) (memory + packed));
+    mark_squares(tables, edges, edge, m, o, k, (uint32_t *) (memory + packed));
     a.packed = memory;
     a.masks = (const uint32_t *) (memory + packed);
     inlay_parallel(linear, &a, o, grain_of(k * bytes_of(BF16)));

@@ -194,21 +194,6 @@ static void linear(const void *arguments, long begin, long end) {
     }
 }
 
-static void mark(const struct linear *a, uint32_t *masks) {
-    const long across = a->k / a->edge;
-    memset(masks, 0, a->o / a->edge * across * sizeof *masks);
-    for (long m = 0; m < a->m; m++) {
-        const long edge = a->edges[m], times = edge / a->edge, wide = a->k / edge;
-        for (long i = 0; a->tables[m] && i < a->o / edge * wide; i++) {
-            if (!a->tables[m][i]) continue;
-            uint32_t *corner = masks + i / wide * times * across + i % wide * times;
-            for (long r = 0; r < times; r++) {
-                for (long c = 0; c < times; c++) corner[r * across + c] |= 1u << m;
-            }
-        }
-    }
-}
-
 EXPORT void inlay_linear_int8(const void *x, long x_stride, const int8_t *q, long q_stride, const float *scales,
         const uint64_t *const *tables, const int64_t *edges, long edge, void *y, long y_stride, long m, long o, long k, int type,
         int y_type) {
@@ -218,7 +203,7 @@ EXPORT void inlay_linear_int8(const void *x, long x_stride, const int8_t *q, lon
     struct linear a = {(float *) memory, q, scales, y, m, o, k, q_stride, y_stride, type, y_type, tables, edges, edge, NULL};
     pack(x, x_stride, m, k, type, (float *) memory);
     if (tables) {
-        mark(&a, (uint32_t *) (memory + packed));
+        mark_squares(tables, edges, edge, m, o, k, (uint32_t *) (memory + packed));
         a.masks = (const uint32_t *) (memory + packed);
     }
     inlay_parallel(linear, &a, o, grain_of(k));

@@ -78,11 +78,12 @@ class Int8LinearsTest {
                 LlamaInference plain = new LlamaInference(exact)) {
             for (WeightOverlay overlay : List.of(WeightOverlay.none(), delta)) {
                 float[] logits = logits(served, prompt, overlay);
-                assertThat(distance(logits, logits(expected, prompt, overlay))).isLessThan(bound);
+                assertThat(LlamaGoldenTest.distance(logits, logits(expected, prompt, overlay))).isLessThan(bound);
                 // So far off that it shows, and near enough to be of use.
-                assertThat(distance(logits, logits(plain, prompt, overlay))).isBetween(1e-4, 0.05);
+                assertThat(LlamaGoldenTest.distance(logits, logits(plain, prompt, overlay))).isBetween(1e-4, 0.05);
             }
-            assertThat(distance(logits(served, prompt, delta), logits(served, prompt, WeightOverlay.none()))).isGreaterThan(0.1);
+            assertThat(LlamaGoldenTest.distance(logits(served, prompt, delta), logits(served, prompt, WeightOverlay.none())))
+                    .isGreaterThan(0.1);
         }
     }
 
@@ -95,7 +96,7 @@ class Int8LinearsTest {
             assertThat(int8.servedBytes()).isEqualTo(int8.int8Bytes() + int8.weights().embedding().bytes() + normBytes(int8));
             assertThat(exact.servedBytes()).isEqualTo(exact.bytes()).isEqualTo(int8.bytes());
             float[] logits = logits(served, tokens(30), WeightOverlay.none());
-            assertThat(distance(logits, logits(plain, tokens(30), WeightOverlay.none()))).isBetween(1e-4, 0.05);
+            assertThat(LlamaGoldenTest.distance(logits, logits(plain, tokens(30), WeightOverlay.none()))).isBetween(1e-4, 0.05);
         }
     }
 
@@ -243,16 +244,5 @@ class Int8LinearsTest {
         try (KvCache cache = inference.cache(prompt.length)) {
             return inference.prefill(prompt, cache, overlay);
         }
-    }
-
-    /** Norm of the difference over norm of what is expected. */
-    private static double distance(float[] made, float[] expected) {
-        double difference = 0;
-        double norm = 0;
-        for (int i = 0; i < expected.length; i++) {
-            difference += Math.pow(made[i] - (double) expected[i], 2);
-            norm += (double) expected[i] * expected[i];
-        }
-        return Math.sqrt(difference / norm);
     }
 }

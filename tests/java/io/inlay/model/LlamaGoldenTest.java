@@ -199,7 +199,7 @@ class LlamaGoldenTest {
     }
 
     /** Norm of the difference over norm of what is expected. */
-    private static double distance(float[] made, float[] expected) {
+    static double distance(float[] made, float[] expected) {
         assertThat(made).hasSameSizeAs(expected);
         double difference = 0;
         double norm = 0;

@@ -171,8 +171,7 @@ public final class GenerationEngine implements AutoCloseable {
      */
     public Generation submit(String tenant, GenerationRequest request, Consumer<GenerationEvent> listener) {
         PromptFit.require(request.prompt(), model, positions);
-        RunningGeneration running = new RunningGeneration(model, tenant, request, positions, listener, masks,
-                this::wake);
+        RunningGeneration running = new RunningGeneration(model, tenant, request, positions, listener, masks, this::wake);
         synchronized (this) {
             if (draining || closing) {
                 throw new Problem(Problem.Code.UNAVAILABLE, "the server is stopping; ask another one, or again later");

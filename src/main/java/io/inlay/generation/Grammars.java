@@ -15,11 +15,8 @@ public final class Grammars {
 
     private static final int KEPT = 16;
 
-    /** Of the masks of all of them; one takes as many bits as there are tokens, and more where answers are cut short. */
-    private static final long MASK_BYTES = 64L << 20;
-
     private final Tokenizer tokenizer;
-    private final MaskCache masks = new MaskCache(MASK_BYTES);
+    private final MaskCache masks = new MaskCache();
     private final Map<String, TokenGrammar> kept = new LinkedHashMap<>(16, 0.75f, true);
     private TokenBytes tokens;
     private Vocabulary vocabulary;

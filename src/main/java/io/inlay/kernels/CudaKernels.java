@@ -1,7 +1,7 @@
 package io.inlay.kernels;
 
-import io.inlay.delta.BlockCoordinate;
 import io.inlay.Problem;
+import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.Tensor;
 import java.util.List;
 

@@ -22,8 +22,7 @@ import java.util.function.Consumer;
 /**
  * One base model in memory: configuration, tokenizer and weights, shared by every request and every tuning job. On the CPU weights whose
  * stored type is the one asked for are the mapped file itself, read-only; others, and all on another device, are copies. Nothing ever
- * writes to them. Where linears are served in int8 their exact values stay what the fingerprint is
- * of, deltas lie over and training reads.
+ * writes to them. Where linears are served in int8 their exact values stay what the fingerprint is of, deltas lie over and training reads.
  */
 public final class LlamaModel implements AutoCloseable, BaseMatrices {
 

@@ -3,6 +3,7 @@ package io.inlay.model;
 import io.inlay.kernels.Int8Weight;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.Tensor;
+import java.util.Collections;
 import java.util.List;
 
 /** A linear of few rows as a model answers with it: over the weight's int8 form where it has one, else over the weight. */
@@ -30,11 +31,6 @@ final class ServedLinear {
 
     /** Over the base alone. */
     static void run(LlamaModel model, Tensor x, Tensor weight, Tensor out) {
-        Int8Weight bytes = model.int8(weight);
-        if (bytes != null) {
-            model.kernels().linearInt8(x, bytes, null, out);
-        } else {
-            model.kernels().linear(x, weight, null, out);
-        }
+        run(model, x, weight, Collections.nCopies(x.dim(0), null), out);
     }
 }

@@ -11,6 +11,9 @@ import java.util.Map;
  */
 public final class MaskCache {
 
+    /** A mask takes as many bits as there are tokens, and more where answers are cut short. */
+    private static final long USUAL = 64L << 20;
+
     private final long most;
     private final Map<Slot, TokenMask> kept = new LinkedHashMap<>(16, 0.75f, true);
     private long bytes;
@@ -23,6 +26,11 @@ public final class MaskCache {
     /** @param bytes of masks; one is kept even if it has more */
     public MaskCache(long bytes) {
         this.most = bytes;
+    }
+
+    /** Of a size for a server's model. */
+    public MaskCache() {
+        this(USUAL);
     }
 
     /** The slot's mask; null if it has none, or has lost it. */

@@ -16,9 +16,6 @@ public final class TokenGrammar {
     /** What an answer owes at most, in bytes to its end: this bounds how deep JSON is nested, too, which readers of JSON bound at 1000. */
     private static final int MOST_OWED = 512;
 
-    /** Of masks that a grammar keeps whose maker has no say in it. */
-    private static final long OWN_MASKS = 64L << 20;
-
     private final Automaton automaton;
     private final Vocabulary vocabulary;
     private final MaskCache masks;
@@ -26,7 +23,7 @@ public final class TokenGrammar {
 
     /** With masks of its own. */
     public TokenGrammar(Grammar grammar, Vocabulary vocabulary) {
-        this(grammar, vocabulary, new MaskCache(OWN_MASKS));
+        this(grammar, vocabulary, new MaskCache());
     }
 
     /**
