@@ -140,10 +140,11 @@ static __attribute__((noinline)) void put_sums(const struct linear *a, int rows,
 }
 
 /*
- * What to prefetch while a segment is read: the same number of bytes, in the order of memory where the next rows lie behind each other
- * (one stream of addresses reaches more of the bandwidth than several at once), else row by row.
+ * What to prefetch into the second-level cache while a segment is read, `lines` vectors at each step: in the order of memory where the
+ * next rows lie behind each other (one stream of addresses reaches more of the bandwidth than several at once), else row by row. Rows of
+ * a long k would not stay in the first level until they are read: few inputs fetch from the second to the first NEAR bytes before use.
  */
-struct ahead { const char *from; long scale, apart; };
+struct ahead { const char *from; long apart; int lines; };
 
 /*
  * `bytes` of ROWS rows of weights against COUNT of the `across` inputs that packed x holds; sums [ROWS, COUNT]. The constants make it
@@ -156,14 +157,14 @@ INLINE void segment(vfloat *sums, const char *const *w, long bytes, const char *
         UNROLL for (int c = 0; c < COUNT; c++) open[r][c] = sums[r * COUNT + c];
     }
     const char *next = ahead.from;
-    const long stride = ahead.scale * sizeof(vuint);
+    const long stride = ahead.apart == sizeof(vuint) ? ahead.lines * sizeof(vuint) : sizeof(vuint);
     for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
         vuint ws[MOST_ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) ws[r] = raw(w[r] + byte);
         if (next) {
             UNROLL for (int r = 0; r < ROWS; r++) {
-                if (COUNT > FEW_INPUTS) __builtin_prefetch(next + r * ahead.apart, 0, 2);  /* the first-level cache is x's */
-                else __builtin_prefetch(next + r * ahead.apart);
+                if (r < ahead.lines) __builtin_prefetch(next + r * ahead.apart, 0, 2);
+                if (COUNT <= FEW_INPUTS) __builtin_prefetch(w[r] + byte + NEAR);  /* for more the first-level cache is x's */
             }
             next += stride;
         }
@@ -201,7 +202,7 @@ static __attribute__((noinline)) void own_tile(const struct linear *a, int rows,
     const long pitch = a->edges[m] * width_of(a->form), bytes = a->edge * width_of(a->form);
     const char *w[MOST_ROWS];
     for (int r = 0; r < rows; r++) w[r] = weights_of_input(a, m, o + r, k);
-    const struct ahead ahead = {w[0] + rows * pitch, 1, pitch};
+    const struct ahead ahead = {w[0] + rows * pitch, pitch, rows};
 #define CASE(ROWS) case ROWS: \
         if (a->form == BF16) segment(sums, w, bytes, x, ahead, BF16, ROWS, 1, across); \
         else segment(sums, w, bytes, x, ahead, WIDENED, ROWS, 1, across); \
@@ -229,10 +230,10 @@ INLINE void own_tiles(const struct linear *a, const int ROWS, const int COUNT, l
 
 /*
  * Outputs [o, o + ROWS) for inputs [m, m + COUNT) and k in [begin, end): from and to `sums`, and to column o of y at the end of k.
- * next: what memory holds ahead of these weights, or null where they have been read just now.
+ * next, first, lines: where memory ahead of these weights is fetched from in its order, and which of ROWS rows where it is row by row.
  */
 INLINE void block(const struct linear *a, const int form, const int ROWS, const int COUNT, long o, long m, long begin, long end,
-        const char *next, vfloat *sums) {
+        const char *next, int first, int lines, vfloat *sums) {
     const long step = step_of(form), width = width_of(form), whole = end / step * step, x_step = parts_of(form) * COUNT * sizeof(vuint);
     const uint32_t inputs = (1u << COUNT) - 1;
     const char *x = (const char *) a->packed + packed_bytes(a, m) + begin / step * x_step;
@@ -245,9 +246,9 @@ INLINE void block(const struct linear *a, const int form, const int ROWS, const 
         const char *w[MOST_ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) w[r] = weights(a, o + r, k);
         const long pitch = (tiled && !a->masks ? a->edge : a->w_stride) * width;
-        struct ahead ahead = {next ? w[0] + ROWS * pitch : NULL, 1, pitch};
-        if (tiled && !a->masks) ahead = (struct ahead) {w[0] + ROWS * pitch, ROWS, sizeof(vuint)};
-        else if (next && stop - k == whole - begin) ahead = (struct ahead) {next, ROWS, sizeof(vuint)};
+        struct ahead ahead = {w[0] + (ROWS + first) * pitch, pitch, lines};
+        if (tiled && !a->masks) ahead = (struct ahead) {w[0] + ROWS * pitch, sizeof(vuint), ROWS};
+        else if (stop - k == whole - begin) ahead = (struct ahead) {next, sizeof(vuint), lines};
         vfloat before[MOST_ROWS * MOST_INPUTS];
         if (own) memcpy(before, sums, ROWS * COUNT * sizeof *sums);
         if (own != inputs) segment(sums, w, (stop - k) * width, x, ahead, form, ROWS, COUNT, COUNT);
@@ -264,31 +265,38 @@ INLINE void block(const struct linear *a, const int form, const int ROWS, const 
     put_sums(a, ROWS, COUNT, sums, o, at(a->y, m * a->y_stride, a->y_type));
 }
 
-/* All inputs against `rows` outputs, ROWS at a time, k in chunks of which x fits the first-level cache. */
+/*
+ * All inputs against `rows` outputs, ROWS at a time, k in chunks of which x fits the first-level cache. Each set of inputs fetches its
+ * share of the rows behind these, so that memory is never idle and no set waits for it alone.
+ */
 INLINE void band(const struct linear *a, const int form, const int ROWS, const int MOST, long o, long rows) {
     const long step = step_of(form);
     vfloat sums[BAND * MOST_INPUTS + LANES];
     memset(sums + BAND * MOST_INPUTS, 0, LANES * sizeof *sums);
-    for (long m = 0; m < a->m; m += MOST_INPUTS) {
+    const long sets = (a->m + MOST_INPUTS - 1) / MOST_INPUTS;
+    const char *next = at(a->w, (o + rows) * a->w_stride, a->type);
+    for (long m = 0, first = 0; m < a->m; m += MOST_INPUTS) {
         const long count = MIN(MOST_INPUTS, a->m - m);
         const int most = form == BF16 && !PAIRS ? MIN(MOST, FEW_INPUTS) : MOST;
         long chunk = MAX(1, CHUNK_BYTES / (count * parts_of(form) * (long) sizeof(vuint))) * step;
         if (a->tiles || a->masks) chunk = MAX(1, chunk / a->edge) * a->edge;
         if (a->m <= FEW_INPUTS || a->k % step) chunk = a->k;
-        const char *next = m ? NULL : at(a->w, (o + rows) * a->w_stride, a->type);
+        const long stop = ((m / MOST_INPUTS + 1) * ROWS + sets - 1) / sets;
         long k = 0;
         do {
             const long end = MIN(k + chunk, a->k);
             for (long r = 0; r < rows; r += ROWS) {
-#define CASE(COUNT) case COUNT: if (COUNT <= most) block(a, form, ROWS, COUNT, o + r, m, k, end, next, sums + r * COUNT); break
+#define CASE(COUNT) case COUNT: if (COUNT <= most) block(a, form, ROWS, COUNT, o + r, m, k, end, next, first, stop - first, \
+        sums + r * COUNT); break
                 switch (count) {
                     CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
                 }
 #undef CASE
-                if (next) next += (end - k) * width_of(form) * ROWS;
+                next += (end - k) * width_of(form) * (stop - first);
             }
             k = end;
         } while (k < a->k);
+        first = stop;
     }
 }
 

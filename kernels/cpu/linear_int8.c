@@ -77,7 +77,8 @@ INLINE void add_part(Sums sums, const char *w, const long pitch, const int type,
 
 /*
  * Elements [begin, end) of k of ROWS rows of weights, `pitch` bytes apart, the first of them at w, against COUNT inputs; a vector of k has
- * `apart` floats in x. Prefetched is the next group of rows, in the order of memory where rows lie behind each other.
+ * `apart` floats in x. Prefetched into the second-level cache is the next group of rows, in the order of memory where rows lie behind
+ * each other, and from there into the first what is read soon.
  */
 INLINE void add(Sums into, const char *w, const long pitch, const int type, long begin, long end, const float *x, const long apart,
         const int ROWS, const int COUNT) {
@@ -99,9 +100,10 @@ INLINE void add(Sums into, const char *w, const long pitch, const int type, long
         vfloat wide[MOST_ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) {
             wide[r] = weights_at(ws + r * pitch, type);
-            if (!stream) __builtin_prefetch(ws + (ROWS + r) * pitch);
+            if (!stream) __builtin_prefetch(ws + (ROWS + r) * pitch, 0, 2);
+            if (k % 64 == 0) __builtin_prefetch(ws + r * pitch + NEAR);
         }
-        if (stream) __builtin_prefetch(w + ROWS * pitch + (ws - w) * ROWS);
+        if (stream) __builtin_prefetch(w + ROWS * pitch + (ws - w) * ROWS, 0, 2);
         UNROLL for (int c = 0; c < COUNT; c++) {
             const vfloat input = load(xs, c * LANES, FP32);
             UNROLL for (int r = 0; r < ROWS; r++) sums[r][c] += wide[r] * input;

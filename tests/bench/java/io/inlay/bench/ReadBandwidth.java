@@ -9,36 +9,40 @@ import java.util.concurrent.CyclicBarrier;
 import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorSpecies;
 
-/** How fast all cores together read memory that no cache holds: each sums up a part of its own. */
+/**
+ * How fast all cores together read memory that no cache holds: each sums up a part of its own. What is read has to be as large as the
+ * model it is compared with: servers' last-level caches reach hundreds of MiB, and a quarter of one GiB that stays there reads as speed.
+ */
 final class ReadBandwidth {
 
     private static final VectorSpecies<Long> LONGS = LongVector.SPECIES_PREFERRED;
-    private static final long BYTES = 512L << 20;
     private static final int STREAMS = 4;
+    private static final int TRIES = 5;
     private static volatile long kept;
 
     private ReadBandwidth() {
     }
 
-    /** Bytes a second, the best of some tries. */
-    static double measure() {
+    /** Bytes a second over so many bytes, the median of some tries. */
+    static double measure(long bytes) {
         int threads = Runtime.getRuntime().availableProcessors();
+        long part = bytes / threads / 4096 * 4096;
         try (Arena arena = Arena.ofShared()) {
-            MemorySegment memory = arena.allocate(BYTES * threads, 4096);
+            MemorySegment memory = arena.allocate(part * threads, 4096);
             memory.fill((byte) 1);
-            double best = 0;
-            for (int i = 0; i < 6; i++) {
-                best = Math.max(best, once(memory, threads));
+            List<Double> rates = new ArrayList<>();
+            for (int i = 0; i < TRIES; i++) {
+                rates.add(once(memory, part, threads));
             }
-            return best;
+            return Figures.median(rates);
         }
     }
 
-    private static double once(MemorySegment memory, int threads) {
+    private static double once(MemorySegment memory, long bytes, int threads) {
         CyclicBarrier start = new CyclicBarrier(threads + 1);
         List<Thread> all = new ArrayList<>();
         for (int t = 0; t < threads; t++) {
-            MemorySegment part = memory.asSlice(t * BYTES, BYTES);
+            MemorySegment part = memory.asSlice(t * bytes, bytes);
             all.add(Thread.ofPlatform().start(() -> {
                 meet(start);
                 kept = sum(part);
@@ -53,7 +57,7 @@ final class ReadBandwidth {
                 throw new IllegalStateException(interrupted);
             }
         }
-        return BYTES * threads / ((System.nanoTime() - begun) / 1e9);
+        return bytes * threads / ((System.nanoTime() - begun) / 1e9);
     }
 
     /** Some streams at a time, so that one chain of additions does not set the pace. */
@@ -64,7 +68,7 @@ final class ReadBandwidth {
         LongVector d = a;
         int step = LONGS.vectorByteSize();
         ByteOrder order = ByteOrder.nativeOrder();
-        for (long at = 0; at < BYTES; at += (long) STREAMS * step) {
+        for (long at = 0; at < part.byteSize(); at += (long) STREAMS * step) {
             a = a.add(LongVector.fromMemorySegment(LONGS, part, at, order));
             b = b.add(LongVector.fromMemorySegment(LONGS, part, at + step, order));
             c = c.add(LongVector.fromMemorySegment(LONGS, part, at + 2L * step, order));

@@ -42,7 +42,7 @@ import java.util.stream.IntStream;
  * {@value #TENANTS} tenants with a delta of the paper's share each unless their number and their blocks are given. Commands: {@code streams N
  * TENANTS} (tokens a second of N streams, of so many tenants with a delta each; 0 asks the base), {@code answers N TOKENS} (tokens a second
  * of N answers of that length, from the first request to the last answer's end), {@code first TENANTS [LENGTH]} (seconds to the
- * first token of a prompt of 512 tokens or as many as are given), {@code bandwidth} (bytes a second that all cores read), {@code gemm} (seconds of libtorch's products
+ * first token of a prompt of 512 tokens or as many as are given), {@code bandwidth} (bytes a second that all cores read, over as many as the model has), {@code gemm} (seconds of libtorch's products
  * of a prefill of 512 tokens), {@code switch} (seconds and bytes on the heap of a switch of a resident delta), {@code load} (seconds of a delta
  * from its file, which was read lately, to blocks that requests can use), {@code switches N} (whether the base's digest is the same after so many
  * switches among all tenants' deltas, and their seconds).
@@ -146,7 +146,7 @@ final class ServingContender {
             case "answers" -> answer.put("rate", answers(Integer.parseInt(command[1]), Integer.parseInt(command[2])));
             case "first" -> answer.put("seconds",
                     first(Integer.parseInt(command[1]), command.length > 2 ? Integer.parseInt(command[2]) : PROMPT));
-            case "bandwidth" -> answer.put("rate", ReadBandwidth.measure());
+            case "bandwidth" -> answer.put("rate", ReadBandwidth.measure(model.bytes()));
             case "gemm" -> answer.put("seconds", floor.seconds());
             case "switch" -> switching(answer);
             case "load" -> answer.put("seconds", load());
