@@ -126,7 +126,7 @@ public class Composition {
     @Singleton
     ModelCatalog catalog(DeltaStore store, ServingListener listener) {
         Supplier<Engine> engine = new Once<>(() -> {
-            Libtorch torch = Libtorch.load();
+            Libtorch torch = EarlyLibtorch.get();
             DeviceChoice choice = DeviceChoice.of(config.device(), device -> DeviceKernels.missing(torch, device));
             choice.withoutCuda().ifPresent(reason -> LOG.info("no GPU is used: {}", reason));
             String named = config.models().kernels();
