@@ -14,7 +14,7 @@
  */
 #include "inlay.h"
 
-enum { INT8 = 2, MOST_INPUTS = 8, MOST_ROWS = 4 };
+enum { INT8 = 2, MOST_INPUTS = 8, FEW_INPUTS = 4, MOST_ROWS = 4, MANY_ROWS = 3, BAND = 12, CHUNK = 512 };
 
 typedef vfloat Sums[MOST_ROWS][MOST_INPUTS];
 
@@ -100,8 +100,8 @@ INLINE void add(Sums into, const char *w, const long pitch, const int type, long
         vfloat wide[MOST_ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) {
             wide[r] = weights_at(ws + r * pitch, type);
-            if (!stream) __builtin_prefetch(ws + (ROWS + r) * pitch, 0, 2);
-            if (k % 64 == 0) __builtin_prefetch(ws + r * pitch + NEAR);
+            if (k % 64 == 0 && !stream) __builtin_prefetch(ws + (ROWS + r) * pitch, 0, 2);
+            if (k % 64 == 0 && COUNT <= FEW_INPUTS) __builtin_prefetch(ws + r * pitch + NEAR);  /* for more the first level is x's */
         }
         if (stream) __builtin_prefetch(w + ROWS * pitch + (ws - w) * ROWS, 0, 2);
         UNROLL for (int c = 0; c < COUNT; c++) {
@@ -134,35 +134,37 @@ INLINE long stretch(const struct linear *a, const uint32_t *masks, uint32_t thes
     return end;
 }
 
-/* Outputs [o, o + ROWS), which lie in one row of squares, for inputs [m, m + COUNT). */
-INLINE void block(const struct linear *a, const int ROWS, const int COUNT, long o, long m) {
-    const float *x = a->packed + m * vectors_of(a->k) * LANES;
+/*
+ * Elements [begin, end) of k, whole squares of it, of outputs [o, o + ROWS), which lie in one row of squares, for inputs [m, m + COUNT): into
+ * the sums of bytes and those of squares.
+ */
+INLINE void part(const struct linear *a, const int ROWS, const int COUNT, long o, long m, long begin, long end, Sums bytes, Sums own) {
     const char *q = (const char *) a->q + o * a->q_stride;
     const long apart = COUNT * LANES;
-    Sums bytes, own;
-    UNROLL for (int r = 0; r < ROWS; r++) {
-        UNROLL for (int c = 0; c < COUNT; c++) bytes[r][c] = splat(0);
-    }
+    const float *x = a->packed + m * vectors_of(a->k) * LANES;
     if (!a->masks) {
-        add(bytes, q, a->q_stride, INT8, 0, a->k, x, apart, ROWS, COUNT);
-    } else {
-        memset(own, 0, sizeof own);
-        const uint32_t *masks = a->masks + o / a->edge * (a->k / a->edge), these = ((1u << COUNT) - 1) << m;
-        for (long k = 0, end; k < a->k; k = end) {
-            const uint32_t squares = masks[k / a->edge] & these;
-            end = stretch(a, masks, these, k);
-            Sums before;
-            if (squares) memcpy(before, bytes, sizeof before);
-            if (squares != these) add(bytes, q + k, a->q_stride, INT8, k, end, x, apart, ROWS, COUNT);
-            for (int c = 0; squares && c < COUNT; c++) {
-                if (!(squares >> m >> c & 1)) continue;
-                for (int r = 0; r < ROWS; r++) {
-                    bytes[r][c] = before[r][c];
-                    own[r][c] = add_own(a, own[r][c], o + r, m + c, k, end, x + c * LANES, apart);
-                }
+        add(bytes, q + begin, a->q_stride, INT8, begin, end, x, apart, ROWS, COUNT);
+        return;
+    }
+    const uint32_t *masks = a->masks + o / a->edge * (a->k / a->edge), these = ((1u << COUNT) - 1) << m;
+    for (long k = begin, stop; k < end; k = stop) {
+        const uint32_t squares = masks[k / a->edge] & these;
+        stop = MIN(end, stretch(a, masks, these, k));
+        Sums before;
+        if (squares) memcpy(before, bytes, sizeof before);
+        if (squares != these) add(bytes, q + k, a->q_stride, INT8, k, stop, x, apart, ROWS, COUNT);
+        for (int c = 0; squares && c < COUNT; c++) {
+            if (!(squares >> m >> c & 1)) continue;
+            for (int r = 0; r < ROWS; r++) {
+                bytes[r][c] = before[r][c];
+                own[r][c] = add_own(a, own[r][c], o + r, m + c, k, stop, x + c * LANES, apart);
             }
         }
     }
+}
+
+/* Writes what the sums of outputs [o, o + ROWS) for inputs [m, m + COUNT) add up to. */
+INLINE void finish(const struct linear *a, const int ROWS, const int COUNT, long o, long m, Sums bytes, Sums own) {
     void *y = at(a->y, m * a->y_stride + o, a->y_type);
     for (int r = 0; r < ROWS; r++) {
         float sums[MOST_INPUTS + LANES], squares[MOST_INPUTS + LANES] = {0};
@@ -175,9 +177,27 @@ INLINE void block(const struct linear *a, const int ROWS, const int COUNT, long 
     }
 }
 
-INLINE void group(const struct linear *a, const int ROWS, const int MOST, long o) {
+/*
+ * Outputs [o, o + rows), ROWS at a time, for inputs [m, m + COUNT). Many inputs take k in chunks of which x stays in the first-level cache
+ * while the rows pass.
+ */
+INLINE void block(const struct linear *a, const int ROWS, const int COUNT, long o, long rows, long m) {
+    Sums bytes[BAND / MANY_ROWS], own[BAND / MANY_ROWS];
+    for (long r = 0; r < rows; r++) {
+        UNROLL for (int c = 0; c < COUNT; c++) bytes[r / ROWS][r % ROWS][c] = own[r / ROWS][r % ROWS][c] = splat(0);
+    }
+    long chunk = a->masks ? MAX(1, CHUNK / a->edge) * a->edge : CHUNK;
+    if (a->m <= FEW_INPUTS) chunk = a->k;
+    for (long k = 0; k < a->k; k += chunk) {
+        const long end = MIN(a->k, k + chunk);
+        for (long r = 0; r < rows; r += ROWS) part(a, ROWS, COUNT, o + r, m, k, end, bytes[r / ROWS], own[r / ROWS]);
+    }
+    for (long r = 0; r < rows; r += ROWS) finish(a, ROWS, COUNT, o + r, m, bytes[r / ROWS], own[r / ROWS]);
+}
+
+INLINE void group(const struct linear *a, const int ROWS, const int MOST, long o, long rows) {
     for (long m = 0; m < a->m; m += MOST_INPUTS) {
-#define CASE(COUNT) case COUNT: if (COUNT <= MOST && COUNT <= MOST_INPUTS) block(a, ROWS, COUNT, o, m); break
+#define CASE(COUNT) case COUNT: if (COUNT <= MOST && COUNT <= MOST_INPUTS) block(a, ROWS, COUNT, o, rows, m); break
         switch (MIN(MOST_INPUTS, a->m - m)) {
             CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
         }
@@ -190,9 +210,15 @@ static void linear(const void *arguments, long begin, long end) {
     const struct linear *a = arguments;
     for (long o = begin; o < end;) {
         const long stop = a->masks ? MIN(end, (o / a->edge + 1) * a->edge) : end;
-        if (a->m > 4) for (; o + 3 <= stop; o += 3) group(a, 3, 8, o);
-        else for (; o + 4 <= stop; o += 4) group(a, 4, 4, o);
-        for (; o < stop; o++) group(a, 1, 8, o);
+        if (a->m > FEW_INPUTS) {
+            for (long rows; o + MANY_ROWS <= stop; o += rows) {
+                rows = MIN(BAND, (stop - o) / MANY_ROWS * MANY_ROWS);
+                group(a, MANY_ROWS, MOST_INPUTS, o, rows);
+            }
+        } else {
+            for (; o + MOST_ROWS <= stop; o += MOST_ROWS) group(a, MOST_ROWS, FEW_INPUTS, o, MOST_ROWS);
+        }
+        for (; o < stop; o++) group(a, 1, MOST_INPUTS, o, 1);
     }
 }
 

@@ -43,4 +43,13 @@ class CpuKernelsTest {
         assertThat(InstructionSet.of("aarch64", "Features\t: fp asimd evtstrm\n")).containsExactly(InstructionSet.AARCH64);
         assertThat(InstructionSet.of("aarch64", "")).isEmpty();
     }
+
+    @Test
+    void bf16IsMultipliedAsFp32WhereThatIsTheFasterWay() {
+        String intel = "vendor_id\t: GenuineIntel\nflags\t\t: avx512_bf16 avx512f\n";
+        assertThat(InstructionSet.widensBf16(intel)).isTrue();
+        assertThat(InstructionSet.widensBf16(intel.replace("avx512f", "avx512f amx_bf16"))).isFalse();
+        assertThat(InstructionSet.widensBf16(intel.replace("GenuineIntel", "AuthenticAMD"))).isFalse();
+        assertThat(InstructionSet.widensBf16("")).isFalse();
+    }
 }

@@ -37,23 +37,40 @@ enum InstructionSet {
         return title;
     }
 
+    /**
+     * Whether products of bf16 are made faster of fp32 than by the processor's instruction for them, which libtorch uses: Intel's cores
+     * start one vdpbf16ps in two cycles, but two fused multiply-adds of vectors in one. With AMX that instruction is another.
+     */
+    boolean widensBf16() {
+        return this == X86_64_V4_BF16 && widensBf16(cpuinfo());
+    }
+
+    static boolean widensBf16(String cpuinfo) {
+        return cpuinfo.lines().anyMatch(line -> line.startsWith("vendor_id") && line.endsWith("GenuineIntel"))
+                && !features(cpuinfo).contains("amx_bf16");
+    }
+
     /** Those that this machine's processor has, best first; none where there is no /proc/cpuinfo. */
     static List<InstructionSet> ofThisMachine() {
-        Path cpuinfo = Path.of("/proc/cpuinfo");
-        if (!Files.isReadable(cpuinfo)) {
-            return List.of();
-        }
+        return of(System.getProperty("os.arch"), cpuinfo());
+    }
+
+    private static String cpuinfo() {
         try {
-            return of(System.getProperty("os.arch"), Files.readString(cpuinfo));
+            return Files.readString(Path.of("/proc/cpuinfo"));
         } catch (IOException unreadable) {
-            return List.of();
+            return "";
         }
     }
 
     static List<InstructionSet> of(String architecture, String cpuinfo) {
-        Set<String> features = cpuinfo.lines().filter(line -> line.startsWith("flags") || line.startsWith("Features")).findFirst()
+        Set<String> features = features(cpuinfo);
+        return Arrays.stream(values()).filter(set -> set.architecture.equals(architecture) && features.containsAll(set.features)).toList();
+    }
+
+    private static Set<String> features(String cpuinfo) {
+        return cpuinfo.lines().filter(line -> line.startsWith("flags") || line.startsWith("Features")).findFirst()
                 .map(line -> Arrays.stream(line.substring(line.indexOf(':') + 1).trim().split("\\s+")).collect(Collectors.toSet()))
                 .orElse(Set.of());
-        return Arrays.stream(values()).filter(set -> set.architecture.equals(architecture) && features.containsAll(set.features)).toList();
     }
 }

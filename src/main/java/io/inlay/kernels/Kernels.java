@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import io.inlay.delta.BlockCoordinate;
+import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
@@ -18,6 +19,9 @@ import java.util.List;
  * <p>Thread-safe: any number of threads may call; each call may use several cores.
  */
 public interface Kernels {
+
+    /** Rows of x that {@link #linear} takes at a time where there are many: their packed form stays in a core's second-level cache. */
+    int MANY_ROWS = 64;
 
     /** For logs and benchmarks: {@code scalar}, {@code vector}, {@code native avx512bf16}. */
     String name();
@@ -129,6 +133,11 @@ public interface Kernels {
      * bits in any batch, merged or tiled.
      */
     void linear(Tensor x, Tensor w, TileTable tiles, Tensor y);
+
+    /** Whether {@link #linear} over {@value #MANY_ROWS} rows of this type is faster than libtorch's product over all of them. */
+    default boolean suitsManyRows(DType type) {
+        return false;
+    }
 
     /**
      * As {@link #linear(Tensor, Tensor, TileTable, Tensor)}, each row of x through a table of its own: {@code tiles} has M entries, null

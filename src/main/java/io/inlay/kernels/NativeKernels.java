@@ -26,8 +26,10 @@ public final class NativeKernels implements Kernels {
     private final InstructionSet set;
     private final NativeFunctions functions;
     private final int threads;
+    private final boolean widens;
 
     private NativeKernels(InstructionSet set, NativeFunctions functions, int threads) {
+        this.widens = set.widensBf16();
         this.set = set;
         this.functions = functions;
         this.threads = threads;
@@ -218,6 +220,11 @@ public final class NativeKernels implements Kernels {
             f.invokeExact(x.segment(), x.stride(0), w.segment(), w.stride(0), pointers, edge, y.segment(), y.stride(0), x.size(0),
                     w.size(0), x.size(1), type(x), type(y));
         });
+    }
+
+    @Override
+    public boolean suitsManyRows(DType type) {
+        return type == DType.BF16 && widens;
     }
 
     @Override

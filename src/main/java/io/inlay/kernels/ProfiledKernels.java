@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import io.inlay.delta.BlockCoordinate;
+import io.inlay.tensor.DType;
 import io.inlay.tensor.Profile;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.ValueLayout;
@@ -132,6 +133,11 @@ public final class ProfiledKernels implements Kernels {
     @Override
     public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
         kernels.blockGradients(gradOut, x, blocks, edge, gradients);
+    }
+
+    @Override
+    public boolean suitsManyRows(DType type) {
+        return kernels.suitsManyRows(type);
     }
 
     @Override

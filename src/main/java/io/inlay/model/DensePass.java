@@ -7,12 +7,14 @@ import io.inlay.tensor.DType;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.util.Collections;
+import java.util.function.BiConsumer;
 import java.util.stream.IntStream;
 
 /**
- * One pass of many positions of one text. Linears go to libtorch's GEMM, over the base's own memory or a scratch weight: with a delta's
- * blocks in place, or what is served as bytes back in bf16. Its rows in bf16 do not depend on how many there are (2 or more; a test holds
- * it). In fp32 that is not so, and they go through the kernels.
+ * One pass of many positions of one text. In bf16 linears go to the kernels, some rows at a time and through a delta's tiles, where that is
+ * the faster way ({@link Kernels#suitsManyRows}); else to libtorch's GEMM, over the base's own memory or a scratch weight with a delta's
+ * blocks in place. What is served as bytes is put back into bf16 first. The GEMM's rows do not depend on how many there are (2 or more; a
+ * test holds it). In fp32 that is not so, and there the kernels make them.
  *
  * <p>Legend: N tokens, H hidden, F feed-forward, Q query heads, G key/value heads, D head dimension.
  */
@@ -102,26 +104,38 @@ final class DensePass {
     private void linear(int layer, Projection projection, Tensor x, WeightOverlay overlay, Tensor out) {
         Tensor weight = overlay.over(base).layers().get(layer).linear(projection);
         TileTable tiles = overlay.table(layer, projection);
-        try (Scope scope = new Scope(model.torch())) {
-            if (model.dtype() != DType.BF16) {
-                for (long row = 0; row < x.size(0); row += LlamaInference.FEW_ROWS) {
-                    long rows = Math.min(LlamaInference.FEW_ROWS, x.size(0) - row);
-                    ServedLinear.run(model, x.narrow(scope, 0, row, rows), weight, Collections.nCopies((int) rows, tiles),
-                            out.narrow(scope, 0, row, rows));
-                }
-                return;
+        Int8Weight bytes = model.int8(weight);
+        if (model.dtype() != DType.BF16) {
+            inPieces(x, out, LlamaInference.FEW_ROWS, (rows, some) -> ServedLinear.run(model, rows, weight,
+                    Collections.nCopies((int) rows.size(0), tiles), some));
+        } else if (kernels.suitsManyRows(DType.BF16)) {
+            Tensor read = bytes == null ? weight : assembled(weight, bytes, tiles);
+            inPieces(x, out, Kernels.MANY_ROWS, (rows, some) -> kernels.linear(rows, read, bytes == null ? tiles : null, some));
+        } else {
+            try (Scope scope = new Scope(model.torch())) {
+                Tensor read = bytes == null && tiles == null ? weight : assembled(weight, bytes, tiles);
+                model.torch().mm(out, x, read.transpose(scope, 0, 1));
             }
-            Tensor effective = weight;
-            Int8Weight bytes = model.int8(weight);
-            if (bytes != null || tiles != null) {
-                effective = workspace.get("assembled", model.dtype(), weight.sizes());
+        }
+    }
+
+    /** A weight as one matrix: its int8 form, where it has one, back in its type, and a delta's blocks, where it has some, in place. */
+    private Tensor assembled(Tensor weight, Int8Weight bytes, TileTable tiles) {
+        Tensor whole = workspace.get("assembled", model.dtype(), weight.sizes());
+        if (bytes != null) {
+            kernels.dequantise(bytes, tiles, whole);
+        } else {
+            kernels.assemble(weight, tiles, whole);
+        }
+        return whole;
+    }
+
+    private void inPieces(Tensor x, Tensor out, int most, BiConsumer<Tensor, Tensor> piece) {
+        for (long row = 0; row < x.size(0); row += most) {
+            long rows = Math.min(most, x.size(0) - row);
+            try (Scope scope = new Scope(model.torch())) {
+                piece.accept(x.narrow(scope, 0, row, rows), out.narrow(scope, 0, row, rows));
             }
-            if (bytes != null) {
-                kernels.dequantise(bytes, tiles, effective);
-            } else if (tiles != null) {
-                kernels.assemble(weight, tiles, effective);
-            }
-            model.torch().mm(out, x, effective.transpose(scope, 0, 1));
         }
     }
 }

@@ -8,7 +8,10 @@ import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 
-/** libtorch's products of one prefill, over the model's own weights and nothing else: what a prefill cannot be faster than. */
+/**
+ * libtorch's products of one prefill, over the model's own weights and nothing else: what a prefill that leaves its products to libtorch cannot
+ * be faster than.
+ */
 final class PrefillFloor {
 
     private final LlamaModel model;
