@@ -24,7 +24,7 @@ struct linear {
     void *y;
     long m, o, k, x_stride, w_stride, y_stride;
     const uint64_t *tiles;
-    long edge;
+    long edge, across;  /* of tiles: their edge, their columns */
     int type, y_type, form;
     /* Mixed: edge is the greatest common divisor of all edges, masks [O / edge, K / edge] have bit m where row m has a tile. */
     const uint64_t *const *tables;
@@ -116,10 +116,34 @@ INLINE const char *weights(const struct linear *a, long o, long k) {
     return at(a->w, o * a->w_stride + k, a->type);
 }
 
+/* As weights, of input m's own tile, of which the following outputs' rows lie behind each other. */
 INLINE const char *weights_of_input(const struct linear *a, long m, long o, long k) {
     const long edge = a->edges[m];
     const uint64_t tile = a->tables[m][o / edge * (a->k / edge) + k / edge];
     return (const char *) (uintptr_t) tile + (o % edge * edge + k % edge) * bytes_of(a->type);
+}
+
+/*
+ * What a block of outputs has for tiles, found once for all of k, since divisions cost as much as some steps of a segment: for each
+ * output the row of addresses and the bytes before its row in a tile; for the first one the row of masks.
+ */
+struct found { const uint64_t *tiles[MOST_ROWS]; long before[MOST_ROWS]; const uint32_t *masks; };
+
+INLINE void find(const struct linear *a, const int ROWS, long o, struct found *found) {
+    if (!a->tiles && !a->masks) return;
+    long row = o / a->edge, inside = o - row * a->edge;
+    if (a->masks) {
+        found->masks = a->masks + row * a->across;
+        return;
+    }
+    for (int r = 0; r < ROWS; r++, inside++) {
+        if (inside == a->edge) {
+            row++;
+            inside = 0;
+        }
+        found->tiles[r] = a->tiles + row * a->across;
+        found->before[r] = inside * a->edge * bytes_of(a->type);
+    }
 }
 
 /* Writes sums [rows, count] of outputs from o on to columns of y. Reads sums up to a multiple of LANES. */
@@ -184,14 +208,12 @@ INLINE void segment(vfloat *sums, const char *const *w, long bytes, const char *
     }
 }
 
-/* Where the run of k from `begin` on ends in which ROWS outputs read the base for all inputs, or none at the first tile. */
-INLINE long run_end(const struct linear *a, const int ROWS, long o, long begin, long end, uint32_t inputs) {
+/* Where the run of k from `begin`, the left side of column `tile`, on ends in which ROWS outputs read the base for all inputs. */
+INLINE long run_end(const struct linear *a, const int ROWS, const struct found *found, long tile, long begin, long end, uint32_t inputs) {
     if (!a->tiles && !a->masks) return end;
-    const long across = a->k / a->edge, first = o / a->edge * across, last = (o + ROWS - 1) / a->edge * across;
     long k = begin;
-    for (; k < end; k += a->edge) {
-        const long tile = k / a->edge;
-        if (a->masks ? (a->masks[first + tile] & inputs) != 0 : a->tiles[first + tile] || a->tiles[last + tile]) break;
+    for (; k < end; k += a->edge, tile++) {
+        if (a->masks ? (found->masks[tile] & inputs) != 0 : found->tiles[0][tile] || found->tiles[ROWS - 1][tile]) break;
     }
     return MIN(k, end);
 }
@@ -201,7 +223,8 @@ static __attribute__((noinline)) void own_tile(const struct linear *a, int rows,
         int across) {
     const long pitch = a->edges[m] * width_of(a->form), bytes = a->edge * width_of(a->form);
     const char *w[MOST_ROWS];
-    for (int r = 0; r < rows; r++) w[r] = weights_of_input(a, m, o + r, k);
+    w[0] = weights_of_input(a, m, o, k);
+    for (int r = 1; r < rows; r++) w[r] = w[0] + r * pitch;
     const struct ahead ahead = {w[0] + rows * pitch, pitch, rows};
 #define CASE(ROWS) case ROWS: \
         if (a->form == BF16) segment(sums, w, bytes, x, ahead, BF16, ROWS, 1, across); \
@@ -238,13 +261,19 @@ INLINE void block(const struct linear *a, const int form, const int ROWS, const 
     const uint32_t inputs = (1u << COUNT) - 1;
     const char *x = (const char *) a->packed + packed_bytes(a, m) + begin / step * x_step;
     if (begin == 0) memset(sums, 0, ROWS * COUNT * sizeof *sums);
+    struct found found = {.masks = NULL};
+    find(a, ROWS, o, &found);
+    long tile = begin && (a->tiles || a->masks) ? begin / a->edge : 0;
     for (long k = begin, stop; k < whole; x += (stop - k) / step * x_step, k = stop) {
-        stop = run_end(a, ROWS, o, k, whole, inputs << m);
+        stop = run_end(a, ROWS, &found, tile, k, whole, inputs << m);
         const int tiled = stop == k;
         if (tiled) stop = MIN(k + a->edge, whole);
-        const uint32_t own = tiled && a->masks ? a->masks[o / a->edge * (a->k / a->edge) + k / a->edge] >> m & inputs : 0;
+        const uint32_t own = tiled && a->masks ? found.masks[tile] >> m & inputs : 0;
         const char *w[MOST_ROWS];
-        UNROLL for (int r = 0; r < ROWS; r++) w[r] = weights(a, o + r, k);
+        UNROLL for (int r = 0; r < ROWS; r++) {
+            w[r] = at(a->w, (o + r) * a->w_stride + k, a->type);
+            if (tiled && a->tiles && found.tiles[r][tile]) w[r] = (const char *) (uintptr_t) found.tiles[r][tile] + found.before[r];
+        }
         const long pitch = (tiled && !a->masks ? a->edge : a->w_stride) * width;
         struct ahead ahead = {w[0] + (ROWS + first) * pitch, pitch, lines};
         if (tiled && !a->masks) ahead = (struct ahead) {w[0] + ROWS * pitch, sizeof(vuint), ROWS};
@@ -253,6 +282,7 @@ INLINE void block(const struct linear *a, const int form, const int ROWS, const 
         if (own) memcpy(before, sums, ROWS * COUNT * sizeof *sums);
         if (own != inputs) segment(sums, w, (stop - k) * width, x, ahead, form, ROWS, COUNT, COUNT);
         if (own) own_tiles(a, ROWS, COUNT, o, k, m, own, x, before, sums);
+        if (a->tiles || a->masks) tile += tiled ? 1 : (stop - k) / a->edge;
     }
     if (end < a->k) return;
     for (int i = 0; end > whole && i < ROWS * COUNT; i++) {  /* behind the last whole step, which only one segment of all k leaves */
@@ -361,7 +391,7 @@ static void linear(const void *arguments, long begin, long end) {
 /* bf16 only. At most 32 inputs; edge divides o, k and every edge, and a vector step divides it. */
 EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *const *tables,
         const int64_t *edges, long edge, void *y, long y_stride, long m, long o, long k, int y_type) {
-    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, NULL, edge, BF16, y_type, form_of(BF16, m), tables, edges, NULL};
+    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, NULL, edge, k / edge, BF16, y_type, form_of(BF16, m), tables, edges, NULL};
     const long packed = packed_bytes(&a, m);
     char *memory = scratch(packed + o / edge * (k / edge) * sizeof(uint32_t));
     pack(&a, memory);
@@ -373,7 +403,7 @@ EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long
 
 EXPORT void inlay_linear(const void *x, long x_stride, const void *w, long w_stride, const uint64_t *tiles, long edge, void *y,
         long y_stride, long m, long o, long k, int type, int y_type) {
-    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, tiles, edge, type, y_type, form_of(type, m), NULL, NULL, NULL};
+    struct linear a = {x, x, w, y, m, o, k, x_stride, w_stride, y_stride, tiles, edge, tiles ? k / edge : 0, type, y_type, form_of(type, m), NULL, NULL, NULL};
     if (m > 1 || k % step_of(type)) {
         char *packed = scratch(packed_bytes(&a, m));
         pack(&a, packed);

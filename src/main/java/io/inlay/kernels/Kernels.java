@@ -102,6 +102,20 @@ public interface Kernels {
     /** {@code scores[i, j] += mean over block (i, j) of g}, signed; as {@link #blockAbsoluteMean}. */
     void blockMean(Tensor g, int edge, Tensor scores);
 
+    // ---- products ----
+
+    /**
+     * {@code out[m, n] = sum_k a[m, k] b[k, n]}, or added to out, for many rows: a [M, K] and b [K, N] of out's type, views of any strides,
+     * out [M, N] with dense rows. Sums in fp32, rounded once; an element depends on nothing but its row of a and its column of b.
+     */
+    default void product(Tensor out, Tensor a, Tensor b, boolean add) {
+        if (add) {
+            out.torch().addmm(out, a, b, 1, 1);
+        } else {
+            out.torch().mm(out, a, b);
+        }
+    }
+
     // ---- gradients of selected blocks ----
 
     /**
@@ -119,7 +133,7 @@ public interface Kernels {
                     rows = scope.copyTo(rows, gradients.dtype(), x.device());
                     columns = scope.copyTo(columns, gradients.dtype(), x.device());
                 }
-                x.torch().mm(gradients.narrow(scope, 0, b, 1).reshape(scope, edge, edge), rows.transpose(scope, 0, 1), columns);
+                product(gradients.narrow(scope, 0, b, 1).reshape(scope, edge, edge), rows.transpose(scope, 0, 1), columns, false);
             }
         }
     }
@@ -134,7 +148,7 @@ public interface Kernels {
      */
     void linear(Tensor x, Tensor w, TileTable tiles, Tensor y);
 
-    /** Whether {@link #linear} over {@value #MANY_ROWS} rows of this type is faster than libtorch's product over all of them. */
+    /** Whether {@link #linear} over {@value #MANY_ROWS} rows of this type at a time is faster than libtorch's product of all. */
     default boolean suitsManyRows(DType type) {
         return false;
     }

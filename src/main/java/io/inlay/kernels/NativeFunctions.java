@@ -14,7 +14,7 @@ import java.lang.invoke.MethodHandle;
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
         MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear,
-        MethodHandle linearMixed, NativeInt8 int8, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle pagedAttention,
+        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle pagedAttention,
         MethodHandle causalAttention, MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
 
     static NativeFunctions bind(SymbolLookup symbols) {
@@ -34,6 +34,7 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, null, "inlay_block_means", "pllplllii"),
                 handle(symbols, null, "inlay_linear", "plplplpllllii"),
                 handle(symbols, null, "inlay_linear_mixed", "plplpplplllli"),
+                handle(symbols, null, "inlay_product", "pllpllpllll" + "iii"),
                 new NativeInt8(handle(symbols, null, "inlay_linear_int8", "plplppplplllli" + "i"),
                         handle(symbols, null, "inlay_dequantise", "plpplpllli")),
                 handle(symbols, null, "inlay_assemble", "plplpllli"),

@@ -223,6 +223,25 @@ public final class NativeKernels implements Kernels {
     }
 
     @Override
+    public void product(Tensor out, Tensor a, Tensor b, boolean add) {
+        if (suitsManyRows(out.dtype()) && out.rowsDense() && out.elements() > 0 && a.elements() > 0) {
+            ownProduct(out, a, b, add);
+        } else {
+            Kernels.super.product(out, a, b, add);
+        }
+    }
+
+    /** {@link #product} by kernels/cpu/product.c, whatever is faster. */
+    void ownProduct(Tensor out, Tensor a, Tensor b, boolean add) {
+        Operands.product(out, a, b);
+        MethodHandle f = functions.product();
+        call(() -> {
+            f.invokeExact(a.segment(), a.stride(0), a.stride(1), b.segment(), b.stride(0), b.stride(1), out.segment(), out.stride(0),
+                    out.size(0), out.size(1), a.size(1), type(a), type(out), add ? 1 : 0);
+        });
+    }
+
+    @Override
     public boolean suitsManyRows(DType type) {
         return type == DType.BF16 && widens;
     }

@@ -162,6 +162,14 @@ final class Operands {
         new Operands("logSoftmax", "logits out", logits, out).floating(logits, 2).single(out, 2).written(out).sameSizes(logits, out);
     }
 
+    static void product(Tensor out, Tensor a, Tensor b) {
+        new Operands("product", "a b out", a, b, out)
+                .floating(out, 2).written(out)
+                .require(a.dtype() == out.dtype() && b.dtype() == out.dtype(), "a and b must have out's type")
+                .require(a.rank() == 2 && b.rank() == 2 && a.size(0) == out.size(0) && a.size(1) == b.size(0) && b.size(1) == out.size(1),
+                        "a [M, K], b [K, N], out [M, N]");
+    }
+
     static void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
         new Operands("linear", "x w y", x, w, y)
                 .floating(x, 2).floating(w, 2).floating(y, 2).written(y)

@@ -129,10 +129,22 @@ public final class ProfiledKernels implements Kernels {
         profile.add("block mean", start, 0, g, scores);
     }
 
-    /** On a CPU its products are libtorch's, which are written down there. */
     @Override
     public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        long start = System.nanoTime();
         kernels.blockGradients(gradOut, x, blocks, edge, gradients);
+        if (!gradOut.device().isCpu() || kernels.suitsManyRows(gradOut.dtype())) {  // else its products are written down by libtorch
+            profile.add("block gradients", start, 2 * gradOut.size(0) * gradients.elements(), gradOut, x, gradients);
+        }
+    }
+
+    @Override
+    public void product(Tensor out, Tensor a, Tensor b, boolean add) {
+        long start = System.nanoTime();
+        kernels.product(out, a, b, add);
+        if (kernels.suitsManyRows(out.dtype())) {  // others are libtorch's, which are written down there
+            profile.add("product " + out.size(0) + " x " + a.size(1) + " x " + out.size(1), start, 2 * out.elements() * a.size(1), out, a, b);
+        }
     }
 
     @Override

@@ -60,7 +60,7 @@ final class LinearGradients {
     private Tensor dense(Tensor gradOut, Tensor x) {
         Tensor product = workspace.get("weight gradient", model.dtype(), gradOut.size(1), x.size(1));
         try (Scope scope = new Scope(torch)) {
-            torch.mm(product, gradOut.transpose(scope, 0, 1), x);
+            kernels.product(product, gradOut.transpose(scope, 0, 1), x, false);
         }
         return product;
     }

@@ -269,7 +269,7 @@ public final class LlamaTraining implements AutoCloseable {
             return;
         }
         try (Scope scope = new Scope(torch)) {
-            torch.mm(out, x, weight(layer, projection).transpose(scope, 0, 1));
+            kernels.product(out, x, weight(layer, projection).transpose(scope, 0, 1), false);
         }
     }
 
@@ -278,10 +278,8 @@ public final class LlamaTraining implements AutoCloseable {
         LowRankAdapters.Part adapter = adapters.part(layer, projection);
         if (adapter != null) {
             adapters.gradInput(adapter, gradOut, gradIn, add);
-        } else if (add) {
-            torch.addmm(gradIn, gradOut, weight(layer, projection), 1, 1);
         } else {
-            torch.mm(gradIn, gradOut, weight(layer, projection));
+            kernels.product(gradIn, gradOut, weight(layer, projection), add);
         }
     }
 

@@ -86,13 +86,13 @@ final class TargetLoss {
         try (Scope scope = new Scope(torch)) {
             Tensor rows = normed.narrow(scope, 0, start, length);
             Tensor logits = workspace.get("logits", dtype, length, model.config().vocabularySize());
-            torch.mm(logits, rows, weights.head().transpose(scope, 0, 1));
+            kernels.product(logits, rows, weights.head().transpose(scope, 0, 1), false);
             kernels.crossEntropy(logits, targets.narrow(scope, 0, start, length), lossScale, gradNormed != null,
                     losses.narrow(scope, 0, start, length));
             if (gradNormed == null) {
                 return;
             }
-            torch.mm(gradNormed.narrow(scope, 0, start, length), logits, weights.head());
+            kernels.product(gradNormed.narrow(scope, 0, start, length), logits, weights.head(), false);
             if (trainable instanceof TrainableModel full) {
                 gradients.addDense(full.gradient(model.config().tiedEmbeddings() ? LlamaWeights.EMBEDDING : LlamaWeights.HEAD), logits, rows);
             }
