@@ -135,8 +135,8 @@ INLINE long stretch(const struct linear *a, const uint32_t *masks, uint32_t thes
 }
 
 /*
- * Elements [begin, end) of k, whole squares of it, of outputs [o, o + ROWS), which lie in one row of squares, for inputs [m, m + COUNT): into
- * the sums of bytes and those of squares.
+ * Elements [begin, end) of k, whole squares of it, of outputs [o, o + ROWS), which lie in one row of squares, for inputs [m, m + COUNT):
+ * into the sums of bytes and those of squares.
  */
 INLINE void part(const struct linear *a, const int ROWS, const int COUNT, long o, long m, long begin, long end, Sums bytes, Sums own) {
     const char *q = (const char *) a->q + o * a->q_stride;
