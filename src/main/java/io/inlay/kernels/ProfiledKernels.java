@@ -128,10 +128,14 @@ public final class ProfiledKernels implements Kernels {
         profile.add("block mean", start, 0, g, scores);
     }
 
-    /** On a CPU its products are libtorch's, which are written down there. */
+    /** Where its products are libtorch's, which writes them into the same profile, this is what they leave of the call. */
     @Override
     public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        long before = profile.nanos();
+        long start = System.nanoTime();
         kernels.blockGradients(gradOut, x, blocks, edge, gradients);
+        long written = profile.nanos() - before;
+        profile.add("block gradients", start + written, written > 0 ? 0 : 2 * x.size(0) * gradients.elements(), gradOut, x, gradients);
     }
 
     @Override
@@ -176,6 +180,7 @@ public final class ProfiledKernels implements Kernels {
         profile.add("dequantise", start, 0, w.values(), w.scales(), out);
     }
 
+    @Override
     public void keep(Tensor keys, Tensor values, List<KvPages> caches) {
         long start = System.nanoTime();
         kernels.keep(keys, values, caches);
