@@ -26,8 +26,9 @@ import org.junit.platform.launcher.core.LauncherFactory;
  */
 final class DeviceContracts {
 
-    /** All tests of kernels but those that need a compiler. */
-    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*Host).*(Argmax|Contract|Cuda|Gradients|Kernels|OnDevice).*Test";
+    /** All tests of kernels but those that need a compiler, and those of int8 linears, which take long and are the host's alone. */
+    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(Host|Int8)).*(Argmax|Contract|Cuda|Gradients|Kernels|OnDevice)"
+            + ".*Test";
 
     private DeviceContracts() {
     }
