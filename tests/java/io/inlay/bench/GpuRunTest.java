@@ -1,8 +1,12 @@
 package io.inlay.bench;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.inlay.kernels.DeviceKernels;
 import io.inlay.server.demo.ServerProcess;
+import io.inlay.tensor.Device;
+import io.inlay.tensor.Libtorch;
 import java.io.File;
 import java.io.IOException;
 import java.lang.module.ModuleFinder;
@@ -74,6 +78,13 @@ class GpuRunTest {
     void tests_that_are_not_of_the_device_do_not_pass_for_its_contracts() throws Exception {
         assertThat(run("--cpu", "--stages", "contracts", "--contracts", "io\\.inlay\\.kernels\\.DropoutTest")).contains("exit code 1",
                 "FAIL contracts.of-the-device 0 tests of the kernels", "FAIL contracts ended with exit code 1");
+    }
+
+    @Test
+    void a_gpu_that_is_not_there_is_said_to_be_missing() throws Exception {
+        assumeTrue(DeviceKernels.missing(Libtorch.load(), Device.cuda(0)).isPresent(), "there is a GPU here");
+        assertThat(run("--stages", "contracts")).contains("exit code 1", "FAIL contracts.device cuda:0 cannot be used: ",
+                "FAIL contracts ended with exit code 1");
     }
 
     @Test

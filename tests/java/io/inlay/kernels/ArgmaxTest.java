@@ -10,6 +10,7 @@ import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.util.Arrays;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Named;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -18,8 +19,8 @@ class ArgmaxTest {
 
     private static final Libtorch TORCH = Libtorch.load();
 
-    static Stream<Kernels> all() {
-        return Candidates.all().map(CpuKernels.Candidate::kernels);
+    static Stream<Named<Kernels>> all() {
+        return Candidates.named();
     }
 
     @ParameterizedTest

@@ -12,6 +12,7 @@ import io.inlay.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Named;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -20,8 +21,8 @@ class BlockGradientsTest {
 
     private static final Libtorch TORCH = Libtorch.load();
 
-    static Stream<Kernels> all() {
-        return Candidates.all().map(CpuKernels.Candidate::kernels);
+    static Stream<Named<Kernels>> all() {
+        return Candidates.named();
     }
 
     @ParameterizedTest

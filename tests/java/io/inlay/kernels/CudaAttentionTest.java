@@ -2,7 +2,6 @@ package io.inlay.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
@@ -14,7 +13,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -28,9 +26,7 @@ class CudaAttentionTest {
 
     @BeforeAll
     static void find() {
-        Optional<HostLauncher> found = HostLauncher.find();
-        assumeTrue(found.isPresent(), "there is no C++ compiler");
-        cuda = new CudaKernels(found.get());
+        cuda = TestedCuda.required().kernels();
     }
 
     @ParameterizedTest

@@ -15,7 +15,6 @@ import java.util.List;
 import org.assertj.core.data.Offset;
 import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -29,26 +28,27 @@ class CudaKernelsTest {
 
     private final Kernels reference = new ScalarKernels();
     private Scope scope;
-    private HostLauncher host;
+    private TestedCuda cuda;
     private Kernels kernels;
 
     @BeforeAll
     static void load() {
+        TestedCuda.required();
         torch = Libtorch.load();
     }
 
     @BeforeEach
     void find() {
-        Assumptions.assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
-        host = HostLauncher.find().orElseThrow();
-        kernels = new CudaKernels(host);
         scope = new Scope(torch);
+        cuda = TestedCuda.required();
+        kernels = cuda.kernels();
     }
 
     @AfterEach
     void nothing_is_left_on_the_device() {
-        assertThat(host.held()).isZero();
         scope.close();
+        // A GPU's kernels are one for all tests, and keep what every call needs.
+        cuda.host().ifPresent(host -> assertThat(host.held()).isZero());
     }
 
     @ParameterizedTest
@@ -119,19 +119,19 @@ class CudaKernelsTest {
 
     @Test
     void ids_and_positions_and_targets_that_no_one_has_looked_at_give_nan() {
-        CudaRows rows = new CudaRows(host, new CudaTables(host));
+        Kernels device = cuda.onDevice();
         Tensor ids = scope.of(Device.CPU, new int[] {1, -1, 3}, 3);
         Tensor out = scope.of(Device.CPU, new float[6], 3, 2);
-        rows.embed(scope.of(Device.CPU, new float[] {1, 2, 3, 4, 5, 6}, 3, 2), ids, out);
+        device.embed(scope.of(Device.CPU, new float[] {1, 2, 3, 4, 5, 6}, 3, 2), ids, out);
         assertThat(Scope.floats(torch, out)).containsExactly(3, 4, Float.NaN, Float.NaN, Float.NaN, Float.NaN);
         Tensor table = scope.of(Device.CPU, new float[6], 3, 2);
-        rows.embedBackward(scope.of(Device.CPU, new float[] {1, 2, 3, 4, 5, 6}, 3, 2), ids, table);
+        device.embedBackward(scope.of(Device.CPU, new float[] {1, 2, 3, 4, 5, 6}, 3, 2), ids, table);
         assertThat(Scope.floats(torch, table)).containsExactly(0, 0, 1, 2, 0, 0);
         Tensor x = scope.of(Device.CPU, new float[] {1, 2, 3, 4, 5, 6}, 3, 1, 2);
-        rows.rope(x, scope.of(Device.CPU, new float[] {0, 1, 1, 0}, 2, 2), ids, false);
+        device.rope(x, scope.of(Device.CPU, new float[] {0, 1, 1, 0}, 2, 2), ids, false);
         assertThat(Scope.floats(torch, x)).containsExactly(1, 2, Float.NaN, Float.NaN, Float.NaN, Float.NaN);
         Tensor losses = scope.of(Device.CPU, new float[3], 3);
-        rows.crossEntropy(scope.of(Device.CPU, new float[6], 3, 2), ids, 1, false, losses);
+        device.crossEntropy(scope.of(Device.CPU, new float[6], 3, 2), ids, 1, false, losses);
         assertThat(Scope.floats(torch, losses)[0]).isCloseTo((float) Math.log(2), Offset.offset(1e-6f));
         assertThat(Scope.floats(torch, losses)[1]).isNaN();
         assertThat(Scope.floats(torch, losses)[2]).isNaN();
@@ -140,7 +140,6 @@ class CudaKernelsTest {
     @ParameterizedTest
     @EnumSource(names = {"BF16", "FP32"})
     void new_positions_are_kept_in_their_pages_and_no_other_changes(DType type) {
-        CudaRows rows = new CudaRows(host, new CudaTables(host));
         for (int dim : new int[] {5, 8, 64}) {
             try (Samples s = new Samples(torch, dim, 0)) {
                 int groups = 3;
@@ -154,14 +153,14 @@ class CudaKernelsTest {
                 KvPages cache = new KvPages(addresses, 40, 0, bytes / 2, groups, dim, type);
                 Tensor keys = scope.copyTo(s.normal(type, 1, 20, groups, dim), type, Device.CPU);
                 Tensor values = scope.copyTo(s.normal(type, 1, 20, groups, dim), type, Device.CPU);
-                rows.keep(keys, values, cache);
+                kernels.keep(keys, values, cache);
                 expectKept(cache, keys, values, 20);
                 List<KvPages> caches = new ArrayList<>();
                 for (int n = 0; n < 20; n++) {
                     caches.add(cache.first(2 * n + 1));
                 }
                 memory.fill((byte) 0);
-                rows.keep(keys, values, caches);
+                kernels.keep(keys, values, caches);
                 for (int n = 0; n < 20; n++) {
                     expectKept(caches.get(n), keys.narrow(scope, 0, n, 1), values.narrow(scope, 0, n, 1), 1);
                 }
@@ -229,8 +228,10 @@ class CudaKernelsTest {
             kernels.assemble(w, tiles, out);
             kernels.assemble(w, tiles, out);
             assertThat(Scope.floats(torch, out)).containsExactly(Scope.floats(torch, right));
-            assertThat(host.held()).as("the table's copy, once").isOne();
-            host.close();
+            cuda.host().ifPresent(host -> {
+                assertThat(host.held()).as("the table's copy, once").isOne();
+                host.close();
+            });
         }
     }
 

@@ -22,15 +22,14 @@ import org.junit.jupiter.params.provider.CsvSource;
 class CudaLinearsTest {
 
     private static final Libtorch TORCH = Libtorch.load();
-    private static HostLauncher launcher;
+    private static Optional<HostLauncher> host;
     private static Kernels cuda;
 
     @BeforeAll
     static void find() {
-        Optional<HostLauncher> found = HostLauncher.find();
-        assumeTrue(found.isPresent(), "there is no C++ compiler");
-        launcher = found.get();
-        cuda = new CudaKernels(launcher);
+        TestedCuda found = TestedCuda.required();
+        host = found.host();
+        cuda = found.kernels();
     }
 
     @ParameterizedTest
@@ -110,6 +109,7 @@ class CudaLinearsTest {
 
     @Test
     void memory_for_a_call_is_given_back() {
+        assumeTrue(host.isPresent(), "a GPU's memory is libtorch's");
         try (Samples s = new Samples(TORCH, 4, 0)) {
             Tensor x = dense(s, 40, 128);
             Tensor w = dense(s, 128, 128);
@@ -119,9 +119,9 @@ class CudaLinearsTest {
             }
             tiles.set(7, null);
             mixed(s, x, w, tiles);
-            int held = launcher.held();
+            int held = host.orElseThrow().held();
             mixed(s, x, w, tiles);
-            assertThat(launcher.held()).isEqualTo(held);
+            assertThat(host.orElseThrow().held()).isEqualTo(held);
         }
     }
 

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Named;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -26,8 +27,8 @@ class PagedKernelsTest {
     private static final double NEARLY_DENORMAL = 0x1p-63;
     private static final Libtorch TORCH = Libtorch.load();
 
-    static Stream<Kernels> all() {
-        return Stream.concat(Stream.of(new ScalarKernels()), Candidates.all().map(CpuKernels.Candidate::kernels));
+    static Stream<Named<Kernels>> all() {
+        return Candidates.named();
     }
 
     @ParameterizedTest

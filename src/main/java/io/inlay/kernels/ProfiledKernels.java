@@ -129,20 +129,23 @@ public final class ProfiledKernels implements Kernels {
         profile.add("block mean", start, 0, g, scores);
     }
 
+    /** Where its products are libtorch's, which writes them into the same profile, this is what they leave of the call. */
     @Override
     public void blockGradients(Tensor gradOut, Tensor x, List<BlockCoordinate> blocks, int edge, Tensor gradients) {
+        long before = profile.nanos();
         long start = System.nanoTime();
         kernels.blockGradients(gradOut, x, blocks, edge, gradients);
-        if (!gradOut.device().isCpu() || kernels.suitsManyRows(gradOut.dtype())) {  // else its products are written down by libtorch
-            profile.add("block gradients", start, 2 * gradOut.size(0) * gradients.elements(), gradOut, x, gradients);
-        }
+        long written = profile.nanos() - before;
+        profile.add("block gradients", start + written, written > 0 ? 0 : 2 * x.size(0) * gradients.elements(), gradOut, x, gradients);
     }
 
+    /** Those of libtorch are written down there. */
     @Override
     public void product(Tensor out, Tensor a, Tensor b, boolean add) {
+        long before = profile.nanos();
         long start = System.nanoTime();
         kernels.product(out, a, b, add);
-        if (kernels.suitsManyRows(out.dtype())) {  // others are libtorch's, which are written down there
+        if (profile.nanos() == before) {
             profile.add("product " + out.size(0) + " x " + a.size(1) + " x " + out.size(1), start, 2 * out.elements() * a.size(1), out, a, b);
         }
     }
@@ -194,6 +197,7 @@ public final class ProfiledKernels implements Kernels {
         profile.add("dequantise", start, 0, w.values(), w.scales(), out);
     }
 
+    @Override
     public void keep(Tensor keys, Tensor values, List<KvPages> caches) {
         long start = System.nanoTime();
         kernels.keep(keys, values, caches);

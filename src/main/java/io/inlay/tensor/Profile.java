@@ -51,6 +51,11 @@ public final class Profile {
         return all;
     }
 
+    /** Of all that is written down so far. */
+    public synchronized long nanos() {
+        return entries.values().stream().mapToLong(Entry::nanos).sum();
+    }
+
     public synchronized void reset() {
         entries.clear();
     }

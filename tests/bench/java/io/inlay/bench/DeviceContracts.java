@@ -2,7 +2,9 @@ package io.inlay.bench;
 
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectPackage;
 
+import io.inlay.Problem;
 import io.inlay.kernels.Kernels;
+import io.inlay.kernels.TestedDevice;
 import io.inlay.tensor.Libtorch;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -18,19 +20,29 @@ import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
- * The kernels' own tests on a machine that has no build: {@code DeviceContracts DEVICE [CLASS_PATTERN]}. Every implementation that runs here is
- * held to the scalar reference; that the device's was among them is checked too, since tests that were not there fail nowhere.
+ * The kernels' own tests on a machine that has no build: {@code DeviceContracts DEVICE [CLASS_PATTERN]}. Every implementation that runs
+ * here is held to the scalar reference, a GPU's over copies of the operands there; that the device's was among them is checked too, since
+ * tests that were not there fail nowhere.
  */
 final class DeviceContracts {
 
-    /** All tests of kernels but those that need a compiler. */
-    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*Host).*(Contract|Kernels|Cuda).*Test";
+    /** All tests of kernels but those that need a compiler, and those of int8 linears, which take long and are the host's alone. */
+    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(Host|Int8)).*(Argmax|Contract|Cuda|Gradients|Kernels|OnDevice)"
+            + ".*Test";
 
     private DeviceContracts() {
     }
 
     public static void main(String[] arguments) {
-        Kernels kernels = BenchDevice.named(arguments[0]).kernels(Libtorch.load());
+        Kernels kernels;
+        try {
+            kernels = BenchDevice.named(arguments[0]).kernels(Libtorch.load());
+        } catch (Problem missing) {
+            Verdict.of(false, "contracts.device", missing.getMessage()).say();
+            System.exit(1);
+            return;
+        }
+        System.setProperty(TestedDevice.SETTING, arguments[0]);
         String pattern = arguments.length > 1 ? arguments[1] : KERNEL_TESTS;
         LauncherDiscoveryRequest request = LauncherDiscoveryRequestBuilder.request().selectors(selectPackage("io.inlay.kernels"))
                 .filters(ClassNameFilter.includeClassNamePatterns(pattern)).build();
