@@ -10,12 +10,14 @@ import io.inlay.tensor.DType;
 import io.inlay.tensor.FreeMemory;
 import java.util.Collection;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
+import java.util.stream.Stream;
 
 /**
- * What a run will hold on the model's device beside the base, at most, known before anything is allocated. The warm-up's sums are not in
- * it: {@link WarmUpPlacement} finds them a place that has room.
+ * What training will hold on the model's device beside the base, at most, known before anything is allocated. The warm-up has ended and
+ * given its memory back by then: {@link WarmUpPlacement} sees that its sums and its {@link #warmUp passes} fit.
  *
  * @param trained bytes of the weights that move, their gradients, and the best of them so far where it is kept
  * @param optimizer of their masters and two moments
@@ -51,6 +53,20 @@ public record RunMemory(long trained, long optimizer, long activations, int toke
             case TuningMethod.FullFineTuning _ -> Math.max(largest(config, EnumSet.allOf(Projection.class)),
                     (long) config.vocabularySize() * config.hiddenSize());
         };
+    }
+
+    /**
+     * The ways to make the warm-up's passes: as the plan has it, and with layers computed twice where that is allowed.
+     *
+     * @param tokens at a time
+     */
+    static List<WarmUpPlacement.Passes> warmUp(LlamaModel model, TuningPlan plan, int tokens, boolean mayRecompute) {
+        ScratchBytes scratch = new ScratchBytes(model.config(), model.dtype());
+        long gradient = model.dtype().bytes() * plan.blocks().orElseThrow().grid().matrices().stream()
+                .mapToLong(matrix -> (long) matrix.rows() * matrix.columns()).max().orElse(0);
+        Activations asked = plan.parameters().activations();
+        return (mayRecompute ? Stream.of(asked, Activations.RECOMPUTE).distinct() : Stream.of(asked)).map(how ->
+                new WarmUpPlacement.Passes(how, tokens, scratch.layers(tokens, how) + scratch.loss(tokens) + gradient)).toList();
     }
 
     private static long largest(LlamaConfig config, Collection<Projection> linears) {

@@ -81,7 +81,7 @@ public final class TuningRun {
         listener.planned(asked);
         TuningPlan plan = fitting(asked, PartSizes.of(order, parameters.microBatchTokens()).largest().tokens().length, listener);
         TuningSession session = new TuningSession(model, plan, order, List.copyOf(validation), listener, control, checkpoints, pace, memory,
-                evaluation);
+                mayRecompute, evaluation);
         Optional<Saved> saved = checkpoints.load();
         try {
             return switch (parameters.method()) {
