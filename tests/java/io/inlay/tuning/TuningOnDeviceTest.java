@@ -78,7 +78,7 @@ class TuningOnDeviceTest {
     void warm_up_sums_that_do_not_fit_beside_the_passes_go_to_the_host_and_select_the_same_blocks_in_less_memory(boolean mayRecompute) {
         try (LlamaModel cpu = LlamaModel.open(Libtorch.load(), CpuKernels.best(), BASE, ModelOptions.of(DType.BF16));
                 Arena arena = Arena.ofConfined()) {
-            TuningOutcome expected = new TuningRun(cpu).run(predicted(), List.of(), summing(WarmUpMemory.AUTO), TuningListener.NONE,
+            TuningOutcome expected = new TuningRun(cpu).run(predicted(), predicted(), summing(WarmUpMemory.AUTO), TuningListener.NONE,
                     () -> false, arena);
             BlockGrid grid = expected.plan().blocks().orElseThrow().grid();
             long sums = grid.matrices().stream().mapToLong(matrix -> 4L * matrix.rows() * matrix.columns()).sum() + 4L * grid.size();
@@ -128,7 +128,7 @@ class TuningOnDeviceTest {
                 }
             };
             TuningOutcome outcome = new TuningRun(device, Pace.FULL_SPEED, where -> where.isCpu() ? OptionalLong.empty()
-                    : OptionalLong.of(free), Optional.empty(), mayRecompute).run(predicted(), List.of(), summing(memory), listener,
+                    : OptionalLong.of(free), Optional.empty(), mayRecompute).run(predicted(), predicted(), summing(memory), listener,
                     () -> false, arena);
             assertThat(told).hasSize(1);
             return new Cramped(outcome, told.getFirst(), HostAsCuda.mostHeld(device.torch()) - weights);

@@ -21,17 +21,23 @@ import java.util.stream.Stream;
  *
  * @param trained bytes of the weights that move, their gradients, and the best of them so far where it is kept
  * @param optimizer of their masters and two moments
- * @param activations of scratch memory for the largest part of a batch, gradients of weights and logits included
+ * @param activations of scratch memory for the largest part of a batch, gradients of weights and logits included, and for the loss on the
+ *        validation examples
  * @param tokens of that part
  */
 public record RunMemory(long trained, long optimizer, long activations, int tokens, Activations how) {
 
-    /** For a part of so many tokens at a time. */
-    public static RunMemory of(LlamaConfig config, DType dtype, TuningPlan plan, int tokens, Activations how) {
+    /**
+     * For parts of so many tokens at a time.
+     *
+     * @param validated tokens of the largest part of the validation examples; 0 without any
+     */
+    public static RunMemory of(LlamaConfig config, DType dtype, TuningPlan plan, int tokens, int validated, Activations how) {
         TuningParameters parameters = plan.parameters();
         long values = plan.trainedParameters();
         ScratchBytes scratch = new ScratchBytes(config, dtype);
-        long passes = scratch.layers(tokens, how) + scratch.loss(tokens) + gradients(config, dtype, plan, tokens);
+        long passes = scratch.layers(tokens, how) + scratch.validation(validated, tokens, how) + scratch.loss(Math.max(tokens, validated))
+                + gradients(config, dtype, plan, tokens);
         return new RunMemory(values * (dtype.bytes() * (parameters.keepBest() ? 2L : 1L) + 4), 12 * values, passes, tokens, how);
     }
 
@@ -87,13 +93,13 @@ public record RunMemory(long trained, long optimizer, long activations, int toke
      *
      * @throws Problem {@code INVALID_HYPERPARAMETERS} with the numbers where none does
      */
-    static RunMemory fitting(LlamaModel model, TuningPlan plan, int tokens, boolean mayRecompute, FreeMemory memory) {
+    static RunMemory fitting(LlamaModel model, TuningPlan plan, int tokens, int validated, boolean mayRecompute, FreeMemory memory) {
         OptionalLong free = memory.on(model.device());
-        RunMemory asked = of(model.config(), model.dtype(), plan, tokens, plan.parameters().activations());
+        RunMemory asked = of(model.config(), model.dtype(), plan, tokens, validated, plan.parameters().activations());
         if (asked.fits(free)) {
             return asked;
         }
-        RunMemory least = mayRecompute ? of(model.config(), model.dtype(), plan, tokens, Activations.RECOMPUTE) : asked;
+        RunMemory least = mayRecompute ? of(model.config(), model.dtype(), plan, tokens, validated, Activations.RECOMPUTE) : asked;
         if (least.fits(free)) {
             return least;
         }
