@@ -1,18 +1,29 @@
 /*
  * A driver and a libtorch for CUDA without hardware, for tests of what Inlay does with them: versions, devices and memory are what the
  * compiler is told (-DDRIVER, -DRUNTIME, -DDEVICES). Copies are made as late as CUDA may make them: not when they are asked for, but when
- * somebody waits, so that a buffer that is filled again too early shows.
+ * somebody waits, so that a buffer that is filled again too early shows. A copy is refused on a stream that was not told to wait for what
+ * the device computes since somebody last waited for copies, and from the one on that the compiler is told (-DREFUSED).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST 1024
+#define COMPUTES ((void *) 7L) /* libtorch's stream */
+#ifndef REFUSED
+#define REFUSED -1
+#endif
+
+struct event { long copies; void *stream; };
 
 static struct { void *to; const void *from; size_t bytes; } copies[MOST];
 static long asked, made;
-static long lastRecordedStream = -1;
+static int ordered;               /* whether copies come after what the device computes */
+static long waits, hindrances;    /* of copies for the computing stream; of the computing stream for anything */
 
 static void make(long until) {
+    if (made < until) {
+        ordered = ordered && until < asked;
+    }
     for (; made < until; made++) {
         memcpy(copies[made % MOST].to, copies[made % MOST].from, copies[made % MOST].bytes);
     }
@@ -30,7 +41,7 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) { *free = 3000000; *total = 800
 int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) { *memory = malloc(bytes); return flags || !*memory; }
 int cuMemFreeHost(void *memory) { free(memory); return 0; }
 int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream) {
-    if (asked - made == MOST || !stream) {
+    if (asked - made == MOST || !stream || stream == COMPUTES || !ordered || asked == REFUSED) {
         return 1;
     }
     copies[asked % MOST].to = (void *) to;
@@ -42,10 +53,17 @@ int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, 
 int cuStreamCreate(void **stream, unsigned flags) { *stream = malloc(1); return flags != 1; }
 int cuStreamDestroy_v2(void *stream) { free(stream); return 0; }
 int cuStreamSynchronize(void *stream) { make(asked); return !stream; }
-int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return !stream || !event || flags; }
-int cuEventCreate(void **event, unsigned flags) { *event = calloc(1, sizeof(long)); return flags != 2; }
-int cuEventRecord(void *event, void *stream) { *(long *) event = asked; lastRecordedStream = lastRecordedStream < 0 ? (long) stream : lastRecordedStream; return 0; }
-int cuEventSynchronize(void *event) { make(*(long *) event); return 0; }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) {
+    hindrances += stream == COMPUTES;
+    if (stream && event && ((struct event *) event)->stream == COMPUTES) {
+        ordered = 1;
+        waits++;
+    }
+    return !stream || !event || flags;
+}
+int cuEventCreate(void **event, unsigned flags) { *event = calloc(1, sizeof(struct event)); return flags != 3; }
+int cuEventRecord(void *event, void *stream) { *(struct event *) event = (struct event) {asked, stream}; return 0; }
+int cuEventSynchronize(void *event) { make(((struct event *) event)->copies); return 0; }
 int cuEventDestroy_v2(void *event) { free(event); return 0; }
 
 /* What of libtorch's and the runtime's symbols is looked for. */
@@ -54,5 +72,9 @@ int aoti_torch_cuda_mm_out(void *out, void *a, void *b) { return 0; }
 #ifndef WITHOUT_ADDMM
 int aoti_torch_cuda_addmm_out(void *out, void *self, void *a, void *b, double beta, double alpha) { return 0; }
 #endif
-int aoti_torch_get_current_cuda_stream(int device, void **stream) { *stream = (void *) 7L; return 0; }
-long first_recorded_stream(void) { return lastRecordedStream; }
+int aoti_torch_get_current_cuda_stream(int device, void **stream) { *stream = COMPUTES; return 0; }
+
+/* What tests ask. */
+long copies_under_way(void) { return asked - made; }
+long waits_for_computing(void) { return waits; }
+long hindrances_of_computing(void) { return hindrances; }

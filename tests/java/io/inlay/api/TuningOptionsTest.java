@@ -83,6 +83,7 @@ class TuningOptionsTest {
         assertThat(events(host).getList("data.message", String.class)).contains("Warm-up sums are kept on the host (98,688 bytes)");
         JsonPath open = done(job(Api.upload(alice(), DATA), SHORT));
         assertThat(open.getString("inlay.warm_up_memory.memory")).isEqualTo("device");
+        assertThat(open.getBoolean("inlay.warm_up_memory.recompute_activations")).isFalse();
         assertThat(open.getMap("inlay.selection")).isEqualTo(host.getMap("inlay.selection"));
 
         JsonPath selection = open.setRootPath("inlay.selection");
@@ -92,8 +93,11 @@ class TuningOptionsTest {
         assertThat(selection.getList("matrices.most_score", Float.class).stream().mapToDouble(f -> f).max().orElseThrow())
                 .isEqualTo(selection.getFloat("scores.most"));
         JsonPath stream = done(job(Api.upload(alice(), DATA), with(SHORT, Map.of("warm_up_memory", "stream", "score",
-                "mean_abs_per_step"))));
+                "mean_abs_per_step", "recompute_activations", true))));
         assertThat(stream.getString("inlay.warm_up_memory.memory")).isEqualTo("stream");
+        assertThat(stream.getBoolean("inlay.warm_up_memory.recompute_activations")).isTrue();
+        assertThat(events(stream).getList("data.message", String.class)).contains("Warm-up sums are kept nowhere: gradients become numbers "
+                + "of their blocks at once (384 bytes); layers are computed twice in the warm-up");
     }
 
     @Test

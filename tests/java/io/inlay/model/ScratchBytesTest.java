@@ -39,8 +39,16 @@ class ScratchBytesTest {
             ScratchBytes scratch = new ScratchBytes(model.config(), type);
             long[] shape = model.config().shape(Projection.Q);
             long gradients = (shape[0] * shape[1] + 2L * EDGE * EDGE) * type.bytes();
-            assertThat(training.workspaceBytes()).isEqualTo(scratch.layers(tokens.length, activations) + scratch.loss(tokens.length)
-                    + gradients);
+            long taken = scratch.layers(tokens.length, activations) + scratch.loss(tokens.length) + gradients;
+            assertThat(training.workspaceBytes()).isEqualTo(taken);
+            training.evaluate(new PackedBatch(tokens, targets, new int[] {60}));
+            assertThat(training.workspaceBytes()).isEqualTo(taken + scratch.validation(tokens.length, tokens.length, activations));
+            int[] more = new SplittableRandom(2).ints(80, 5, 500).toArray();
+            int[] last = new int[more.length];
+            Arrays.fill(last, -1);
+            last[more.length - 1] = 7;
+            training.evaluate(new PackedBatch(more, last, new int[] {80}));
+            assertThat(training.workspaceBytes()).isEqualTo(taken + scratch.validation(more.length, tokens.length, activations));
         }
     }
 

@@ -1,18 +1,13 @@
 package io.inlay.tensor;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.inlay.Problem;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,7 +15,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.BeforeAll;
@@ -35,33 +29,19 @@ class CudaTest {
 
     @BeforeAll
     static void compiler() {
-        assumeTrue(Arrays.stream(System.getenv("PATH").split(":")).anyMatch(each -> Files.isExecutable(Path.of(each, "gcc"))),
-                "gcc makes the driver");
+        MadeDriver.assumeCompiler();
     }
 
-    /** Compiles {@code source} as a library. */
-    private Path library(String name, Path source, String... defined) throws IOException, InterruptedException {
-        Path made = folder.resolve(name);
-        List<String> command = new ArrayList<>(List.of("gcc", "-shared", "-fPIC", "-O1", "-o", made.toString(), source.toString()));
-        command.addAll(Arrays.asList(defined));
-        Process gcc = new ProcessBuilder(command).redirectErrorStream(true).start();
-        String said = new String(gcc.getInputStream().readAllBytes());
-        assertThat(gcc.waitFor()).as(said).isZero();
-        return made;
+    private Path library(String name, Path source) throws IOException, InterruptedException {
+        return MadeDriver.library(folder.resolve(name), source);
     }
 
     private Path driver(String name, int version, int runtime, int devices, String... more) throws IOException, InterruptedException {
-        List<String> defined = new ArrayList<>(List.of("-DDRIVER=" + version, "-DRUNTIME=" + runtime, "-DDEVICES=" + devices));
-        defined.addAll(List.of(more));
-        if (Arrays.stream(more).noneMatch(each -> each.startsWith("-DSTART"))) {
-            defined.add("-DSTART=0");
-        }
-        return library(name, Path.of("tests/resources/cuda/driver.c"), defined.toArray(String[]::new));
+        return MadeDriver.of(folder.resolve(name), version, runtime, devices, more);
     }
 
     private static Cuda cuda(Path driver) {
-        SymbolLookup symbols = SymbolLookup.libraryLookup(driver, Arena.global());
-        return Cuda.of(new LibtorchLibrary(symbols, "a test's", Optional.empty()), driver.toString());
+        return MadeDriver.cuda(driver);
     }
 
     private static void refused(Cuda cuda, Device device, String words) {
@@ -133,16 +113,20 @@ class CudaTest {
 
     /** The device's memory is the host's here, copies are the made driver's: later than asked for, in the order of its one stream. */
     @Test
-    void an_upload_through_two_pinned_buffers_arrives_whole_after_what_was_under_way() throws Throwable {
-        Path made = driver("upload.so", 12040, 12040, 1);
-        Libtorch torch = Libtorch.load().withHostAsCuda(cuda(made), _ -> OptionalLong.empty());
+    void an_upload_through_two_pinned_buffers_arrives_whole_after_what_was_under_way() throws Exception {
+        MadeDriver driver = MadeDriver.of(folder.resolve("upload.so"));
         byte[] values = new byte[(3 * 16 << 20) + 5];
         new Random(1).nextBytes(values);
-        try (Scope scope = new Scope(torch); HostUpload upload = new HostUpload(torch, Device.cuda(0)); Arena arena = Arena.ofConfined()) {
+        try (Scope scope = new Scope(driver.torch()); HostUpload upload = new HostUpload(scope.torch(), Device.cuda(0));
+                Arena arena = Arena.ofConfined()) {
             Tensor first = scope.empty(DType.UINT8, Device.cuda(0), values.length);
             Tensor second = scope.empty(DType.UINT8, Device.cuda(0), 7);
             upload.copy(arena.allocateFrom(JAVA_BYTE, values), first);
+            assertThat(driver.copiesUnderWay()).isZero();
             upload.copy(MemorySegment.ofArray(new byte[] {1, 2, 3, 4, 5, 6, 7}), second);
+            assertThat(driver.copiesUnderWay()).isZero();
+            assertThat(driver.waitsForComputing()).as("one for each call").isEqualTo(2);
+            assertThat(driver.hindrancesOfComputing()).isZero();
             assertThat(scope.onHost(first).segment().toArray(JAVA_BYTE)).isEqualTo(values);
             assertThat(scope.onHost(second).segment().toArray(JAVA_BYTE)).containsExactly(1, 2, 3, 4, 5, 6, 7);
             assertThatThrownBy(() -> upload.copy(MemorySegment.ofArray(new byte[8]), second)).isInstanceOf(IllegalArgumentException.class)
@@ -150,9 +134,36 @@ class CudaTest {
             assertThatThrownBy(() -> upload.copy(MemorySegment.ofArray(new byte[7]), scope.empty(DType.UINT8, Device.CPU, 7)))
                     .isInstanceOf(IllegalArgumentException.class).hasMessage("uint8[7] cpu is not on cuda:0");
         }
-        MemorySegment symbol = SymbolLookup.libraryLookup(made, Arena.global()).findOrThrow("first_recorded_stream");
-        assertThat((long) Linker.nativeLinker().downcallHandle(symbol, FunctionDescriptor.of(JAVA_LONG)).invokeExact())
-                .as("the stream that the upload waits for").isEqualTo(7);
+    }
+
+    @Test
+    void tensors_that_come_together_wait_once_for_what_the_device_computes() throws Exception {
+        MadeDriver driver = MadeDriver.of(folder.resolve("together.so"));
+        try (Scope scope = new Scope(driver.torch()); HostUpload upload = new HostUpload(scope.torch(), Device.cuda(0))) {
+            List<HostUpload.Transfer> transfers = new ArrayList<>();
+            for (int i = 1; i <= 5; i++) {
+                byte[] values = new byte[i * 1000];
+                Arrays.fill(values, (byte) i);
+                transfers.add(new HostUpload.Transfer(MemorySegment.ofArray(values), scope.empty(DType.UINT8, Device.cuda(0), i * 1000)));
+            }
+            upload.copy(transfers);
+            assertThat(driver.waitsForComputing()).isOne();
+            assertThat(driver.copiesUnderWay()).isZero();
+            for (HostUpload.Transfer each : transfers) {
+                assertThat(scope.onHost(each.to()).segment().toArray(JAVA_BYTE)).isEqualTo(each.from().toArray(JAVA_BYTE));
+            }
+        }
+    }
+
+    @Test
+    void an_upload_that_fails_ends_once_nothing_of_it_is_under_way() throws Exception {
+        MadeDriver driver = MadeDriver.of(folder.resolve("refusing.so"), "-DREFUSED=2");
+        try (Scope scope = new Scope(driver.torch()); HostUpload upload = new HostUpload(scope.torch(), Device.cuda(0))) {
+            Tensor tensor = scope.empty(DType.UINT8, Device.cuda(0), 3 * 16 << 20);
+            assertThatThrownBy(() -> upload.copy(MemorySegment.ofArray(new byte[3 * 16 << 20]), tensor))
+                    .isInstanceOf(IllegalStateException.class).hasMessage("the NVIDIA driver refused cuMemcpyHtoDAsync_v2: error 1");
+            assertThat(driver.copiesUnderWay()).isZero();
+        }
     }
 
     // ---- the folder ----

@@ -14,6 +14,11 @@ public final class HostAsCuda {
         return withFree(_ -> OptionalLong.empty());
     }
 
+    /** The most bytes of {@link #DEVICE} that were ever held at once. */
+    public static long mostHeld(Libtorch torch) {
+        return torch.devices().holdings().givenBack(DEVICE) + torch.devices().held(DEVICE).values().stream().mapToLong(each -> each).sum();
+    }
+
     /** @param memory tells what is free, if anything */
     public static Libtorch withFree(FreeMemory memory) {
         return Libtorch.load().withHostAsCuda(new Cuda.Absent("the host stands in for it"), memory);

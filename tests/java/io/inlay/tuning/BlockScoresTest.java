@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.CpuKernels;
+import io.inlay.model.LlamaTraining;
 import io.inlay.model.Projection;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
@@ -123,7 +124,8 @@ class BlockScoresTest {
             for (int parts : new int[] {1, 3}) {
                 TuningMethod.Smt method = new TuningMethod.Smt(0.1, OptionalInt.of(EDGE), TuningMethod.ATTENTION, 1, score,
                         new TuningMethod.Strategy.Global());
-                WarmUpPlacement placement = WarmUpPlacement.choose(method, GRID, parts > 1, Device.CPU, _ -> OptionalLong.of(1 << 20));
+                WarmUpPlacement placement = WarmUpPlacement.choose(method, GRID, parts > 1, List.of(
+                        new WarmUpPlacement.Passes(LlamaTraining.Activations.KEEP, 1, 0)), Device.CPU, _ -> OptionalLong.of(1 << 20));
                 assertThat(bytesAfterStep(score, parts, placement.memory())).isEqualTo(placement.bytes());
             }
         }

@@ -58,7 +58,7 @@ class CalibrationTest {
         // Other programs may take the cores for a while; they seldom do it three times.
         List<Double> ratios = new ArrayList<>();
         for (int attempt = 0; attempt < 3 && ratios.stream().noneMatch(CalibrationTest::near); attempt++) {
-            RunCost cost = new Calibration(model, free(1L << 40)).measure(plan, examples, validation, Optional.empty());
+            RunCost cost = new Calibration(model, free(1L << 40), true).measure(plan, examples, validation, Optional.empty());
             double estimated = cost.time().total().toNanos();
             assertThat(cost.time().spent()).isLessThan(Duration.ofSeconds(60));
             ratios.add(estimated / run(examples, validation, parameters));
@@ -85,7 +85,8 @@ class CalibrationTest {
         List<TuningExample> examples = examples(20, 30, 200);
         TuningParameters parameters = TuningParameters.of(Smt.of(0.02)).batchSize(10).microBatchTokens(1024).build();
         TuningPlan plan = TuningPlan.of(model.config(), parameters, examples.size());
-        RunCost.Memory estimated = new Calibration(model, free(1L << 40)).measure(plan, examples, List.of(), Optional.empty()).memory();
+        RunCost.Memory estimated = new Calibration(model, free(1L << 40), true).measure(plan, examples, List.of(), Optional.empty())
+                .memory();
         BatchOrder order = new BatchOrder(examples, parameters.batchSize(), parameters.seed());
         BlockGrid grid = plan.blocks().orElseThrow().grid();
         try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, TuningMethod.Score.MEAN_ABS_SUM);
@@ -130,7 +131,7 @@ class CalibrationTest {
         List<TuningExample> examples = List.of(new TuningExample(new int[] {1, 2, 3, 4}, 2), new TuningExample(new int[] {1, 2, 3}, 0),
                 new TuningExample(new int[] {1, 2}, 1));
         TuningParameters parameters = TuningParameters.of(Smt.of(0.02)).batchSize(2).epochs(4).build();
-        RunCost cost = new Calibration(model, free(1L << 40)).measure(TuningPlan.of(model.config(), parameters, 3), examples,
+        RunCost cost = new Calibration(model, free(1L << 40), true).measure(TuningPlan.of(model.config(), parameters, 3), examples,
                 examples.subList(0, 1), Optional.of(new Evaluation(model, List.of(new EvaluationExample(new int[] {1}, "x",
                 Optional.empty())),
                         Evaluation.Settings.of(Metric.EXACT_MATCH))));
@@ -149,7 +150,7 @@ class CalibrationTest {
     void full_fine_tuning_is_estimated_without_a_warm_up() {
         List<TuningExample> examples = examples(8, 20, 40);
         TuningPlan plan = TuningPlan.of(model.config(), TuningParameters.of(new FullFineTuning()).batchSize(4).build(), 8);
-        RunCost cost = new Calibration(model, free(1L << 40)).measure(plan, examples, List.of(), Optional.empty());
+        RunCost cost = new Calibration(model, free(1L << 40), true).measure(plan, examples, List.of(), Optional.empty());
         try (TrainableModel full = new TrainableModel(model)) {
             assertThat(cost.memory().trained()).isEqualTo(full.parameters().values().stream()
                     .mapToLong(each -> each.weight().bytes() + each.gradient().bytes()).sum());
@@ -163,7 +164,7 @@ class CalibrationTest {
     void what_does_not_fit_into_free_memory_is_refused_before_it_is_tried() {
         List<TuningExample> examples = examples(4, 20, 40);
         TuningPlan plan = TuningPlan.of(model.config(), TuningParameters.of(new FullFineTuning()).build(), 4);
-        assertThatThrownBy(() -> new Calibration(model, free(1000)).measure(plan, examples, List.of(), Optional.empty()))
+        assertThatThrownBy(() -> new Calibration(model, free(1000), true).measure(plan, examples, List.of(), Optional.empty()))
                 .isInstanceOfSatisfying(Problem.class,
                 problem -> assertThat(problem.code()).isEqualTo(Problem.Code.INVALID_HYPERPARAMETERS))
                 .hasMessage(String.format("the job would train %,d parameters, which take %,d bytes with gradients, masters and moments, "

@@ -54,7 +54,7 @@ class RunMemoryTest {
         TuningParameters parameters = parameters();
         BatchOrder order = new BatchOrder(task(), parameters.batchSize(), parameters.seed());
         int tokens = PartSizes.of(order, parameters.microBatchTokens()).largest().tokens().length;
-        return RunMemory.of(model.config(), model.dtype(), TuningPlan.of(model.config(), parameters, task().size()), tokens, how);
+        return RunMemory.of(model.config(), model.dtype(), TuningPlan.of(model.config(), parameters, task().size()), tokens, 0, how);
     }
 
     private static TuningOutcome run(long free, boolean mayRecompute, List<RunMemory> told, Arena arena) {
@@ -104,8 +104,8 @@ class RunMemoryTest {
     void the_baselines_are_counted_too() {
         TuningParameters full = TuningParameters.of(new FullFineTuning()).build();
         TuningParameters lora = TuningParameters.of(new LowRank(LowRank.Kind.LORA, 4, 8, 0, LowRank.DEFAULT_TARGETS)).build();
-        RunMemory all = RunMemory.of(model.config(), DType.BF16, TuningPlan.of(model.config(), full, 8), 64, Activations.KEEP);
-        RunMemory few = RunMemory.of(model.config(), DType.BF16, TuningPlan.of(model.config(), lora, 8), 64, Activations.KEEP);
+        RunMemory all = RunMemory.of(model.config(), DType.BF16, TuningPlan.of(model.config(), full, 8), 64, 0, Activations.KEEP);
+        RunMemory few = RunMemory.of(model.config(), DType.BF16, TuningPlan.of(model.config(), lora, 8), 64, 0, Activations.KEEP);
         assertThat(all.trained()).isEqualTo(6 * model.parameterCount());
         assertThat(all.optimizer()).isEqualTo(12 * model.parameterCount());
         assertThat(few.optimizer()).isEqualTo(12 * TuningPlan.of(model.config(), lora, 8).trainedParameters());

@@ -17,6 +17,7 @@ import io.inlay.model.CheckpointWriter;
 import io.inlay.model.DenseTensor;
 import io.inlay.model.LlamaModel;
 import io.inlay.model.LlamaTraining;
+import io.inlay.model.LlamaTraining.Activations;
 import io.inlay.model.MergedCheckpoint;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.Projection;
@@ -39,6 +40,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -189,22 +191,39 @@ class TuningRunTest {
     }
 
     @Test
-    void where_the_sums_live_is_chosen_from_free_memory_and_told() {
-        long sums = 4L * 3 * (64 * 64 + 2 * 32 * 64);
-        placed(smt(), sums * 2, WarmUpMemory.DEVICE, sums + 4 * 96);
-        placed(smt().method(warmUp(Score.ABS_MEAN_SUM, WarmUpMemory.AUTO)), 0, WarmUpMemory.STREAM, 4 * 96);
-        placed(smt().method(warmUp(Score.MEAN_ABS_PER_STEP, WarmUpMemory.STREAM)), 0, WarmUpMemory.STREAM, 4 * 96);
-        placed(smt().method(warmUp(Score.MEAN_ABS_SUM, WarmUpMemory.HOST)), 0, WarmUpMemory.HOST, sums + 4 * 96);
+    void where_the_sums_live_and_how_passes_are_made_is_chosen_from_free_memory_and_told() {
+        long needed = 4L * 3 * (64 * 64 + 2 * 32 * 64) + 4 * 96;
+        WarmUpPlacement.Passes once = passes(true).getFirst();
+        WarmUpPlacement.Passes twice = passes(true).getLast();
+        assertThat(List.of(once.how(), twice.how())).containsExactly(Activations.KEEP, Activations.RECOMPUTE);
+        placed(smt(), needed + once.bytes(), WarmUpMemory.DEVICE, needed, Activations.KEEP);
+        placed(smt(), needed + once.bytes() - 1, WarmUpMemory.DEVICE, needed, Activations.RECOMPUTE);
+        placed(smt().method(warmUp(Score.ABS_MEAN_SUM, WarmUpMemory.AUTO)), 0, WarmUpMemory.STREAM, 4 * 96, Activations.KEEP);
+        placed(smt().method(warmUp(Score.MEAN_ABS_PER_STEP, WarmUpMemory.STREAM)), 0, WarmUpMemory.STREAM, 4 * 96, Activations.KEEP);
+        placed(smt().method(warmUp(Score.MEAN_ABS_SUM, WarmUpMemory.HOST)), 0, WarmUpMemory.HOST, needed, Activations.RECOMPUTE);
+        refused(needed + twice.bytes() - 1, true, twice, " with layers computed twice");
+        refused(needed + once.bytes() - 1, false, once, "");
+    }
+
+    private static List<WarmUpPlacement.Passes> passes(boolean mayRecompute) {
+        TuningParameters parameters = smt().build();
+        PartSizes parts = PartSizes.of(new BatchOrder(task(), parameters.batchSize(), parameters.seed()), parameters.microBatchTokens());
+        return RunMemory.warmUp(model, TuningPlan.of(model.config(), parameters, task().size()), parts.largest().tokens().length,
+                mayRecompute);
+    }
+
+    private static void refused(long free, boolean mayRecompute, WarmUpPlacement.Passes passes, String how) {
         try (Arena arena = Arena.ofConfined()) {
-            assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(sums), Optional.empty(), true).run(task(),
+            assertThatThrownBy(() -> new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(free), Optional.empty(), mayRecompute).run(task(),
                     List.of(), smt().build(), TuningListener.NONE, NEVER, arena)).isInstanceOf(Problem.class)
-                    .hasMessage("warm_up_memory is auto, and score mean_abs_sum needs 98,688 bytes for sums of gradients; free are "
-                            + "98,304 on the host, of which sums may take three quarters; name fewer targets, free memory, "
-                            + "or set score to abs_mean_sum, which needs no sums");
+                    .hasMessage(String.format(Locale.ROOT, "warm_up_memory is auto, and score mean_abs_sum needs 98,688 bytes for sums of "
+                            + "gradients, and %,d on cpu for passes of %,d tokens at a time%s; free are %,d on the host; name fewer "
+                            + "targets, lower micro_batch_tokens, free memory, or set score to abs_mean_sum, which needs no sums",
+                            passes.bytes(), passes.tokens(), how, free));
         }
     }
 
-    private static void placed(TuningParameters.Builder parameters, long free, WarmUpMemory where, long bytes) {
+    private static void placed(TuningParameters.Builder parameters, long free, WarmUpMemory where, long bytes, Activations how) {
         List<WarmUpPlacement> told = new ArrayList<>();
         try (Arena arena = Arena.ofConfined()) {
             new TuningRun(model, Pace.FULL_SPEED, shrinkingTo(free), Optional.empty(), true).run(task(), List.of(),
@@ -218,6 +237,7 @@ class TuningRunTest {
         assertThat(told).hasSize(1);
         assertThat(told.getFirst().memory()).isEqualTo(where);
         assertThat(told.getFirst().bytes()).isEqualTo(bytes);
+        assertThat(told.getFirst().how()).isEqualTo(how);
     }
 
     /** Enough when a run begins, and then, when its warm-up does, this much. */

@@ -2,6 +2,7 @@ package io.inlay.jobs;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.inlay.model.LlamaTraining;
 import io.inlay.tuning.MetricReport;
 import io.inlay.tuning.RunMemory;
 import io.inlay.tuning.SelectionReport;
@@ -51,9 +52,11 @@ final class JobEvents implements TuningListener {
             case AUTO, STREAM -> "nowhere: gradients become numbers of their blocks at once";
         };
         ObjectNode data = JsonNodeFactory.instance.objectNode().put("phase", JobHistory.MEMORY)
-                .put("memory", placement.memory().name().toLowerCase(Locale.ROOT)).put("bytes", placement.bytes());
+                .put("memory", placement.memory().name().toLowerCase(Locale.ROOT)).put("bytes", placement.bytes())
+                .put("recompute_activations", placement.how() == LlamaTraining.Activations.RECOMPUTE);
         placement.freeBytes().ifPresent(free -> data.put("free_bytes", free));
-        jobs.event(run, "message", String.format(Locale.ROOT, "Warm-up sums are kept %s (%,d bytes)", where, placement.bytes()), data);
+        jobs.event(run, "message", String.format(Locale.ROOT, "Warm-up sums are kept %s (%,d bytes)%s", where, placement.bytes(),
+                placement.how() == LlamaTraining.Activations.RECOMPUTE ? "; layers are computed twice in the warm-up" : ""), data);
     }
 
     @Override

@@ -140,7 +140,8 @@ public final class TuningJobs implements AutoCloseable {
         FreeMemory free = job.model().torch().devices();
         calibrating.lock();
         try {
-            RunCost cost = new Calibration(job.model(), free).measure(job.plan(), job.training(), job.validation(), job.evaluation());
+            RunCost cost = new Calibration(job.model(), free, defaults.recomputeWhenShort()).measure(job.plan(), job.training(),
+                    job.validation(), job.evaluation());
             return DryRun.of(job.resolved(), job.plan(), cost, free.on(job.model().device()));
         } finally {
             calibrating.unlock();

@@ -254,19 +254,23 @@ public final class LlamaModel implements AutoCloseable, BaseMatrices {
         return weight == null ? null : new WholeTensor(tensor, weight.sizes(), bits(tensor, weight));
     }
 
-    /** The bf16 form of a weight; of one that is stored so and held so the mapped file's, on whatever device the model is. */
+    /**
+     * The bf16 form of a weight: the mapped file's own where that is bf16, whatever it is held as. It is never read from a device, so that
+     * who decodes a delta keeps nobody waiting who computes there.
+     */
     private MemorySegment bits(String name, Tensor weight) {
         StoredTensor stored = checkpoint.tensors().get(name);
-        if (weight.dtype() == DType.BF16 && stored.type() == StoredType.of(DType.BF16)) {
+        if (stored.type().dtype() == DType.BF16) {
             return stored.bytes().asReadOnly();
         }
-        return weight.dtype() == DType.BF16 && weight.device().isCpu() ? weight.segment().asReadOnly() : narrowed(weight);
+        return weight.dtype() == DType.BF16 && weight.device().isCpu() ? weight.segment().asReadOnly() : narrowed(stored);
     }
 
     /** The bf16 form of a weight that no memory of the host has, in memory of the garbage collector's. */
-    private MemorySegment narrowed(Tensor weight) {
+    private MemorySegment narrowed(StoredTensor stored) {
         try (Scope copy = new Scope(torch)) {
-            MemorySegment bits = copy.copyTo(weight, DType.BF16, Device.CPU).segment();
+            Tensor exact = copy.wrap(stored.bytes(), stored.type().dtype(), stored.shape());
+            MemorySegment bits = copy.copyTo(exact, DType.BF16, Device.CPU).segment();
             return MemorySegment.ofArray(bits.toArray(java.lang.foreign.ValueLayout.JAVA_SHORT)).asReadOnly();
         }
     }

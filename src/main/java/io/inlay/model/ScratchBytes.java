@@ -44,6 +44,22 @@ public final class ScratchBytes {
         return kept + tokens * ((4 * hidden + feedForward + 2 * query + 2 * key) * element + FP32);
     }
 
+    /**
+     * What forward passes that keep nothing, of so many tokens at a time, add to the memory of passes forward and backward of
+     * {@code trained} tokens; without the loss.
+     */
+    public long validation(long tokens, long trained, Activations activations) {
+        long more = Math.max(0, tokens - trained);
+        // Where every layer has memory of its own, one for all comes to it.
+        long shared = switch (activations) {
+            case KEEP -> tokens;
+            case RECOMPUTE -> more;
+        };
+        // the inputs of layers, by turns; then x.out, normed, branch; activated; rstd
+        return tokens * 2 * hidden * element + shared * ((2 * query + 2 * key + hidden + 2 * feedForward) * element + FP32)
+                + more * ((3 * hidden + feedForward) * element + FP32);
+    }
+
     /** The loss of so many target tokens, with logits a chunk at a time. */
     public long loss(long targets) {
         long row = (long) config.vocabularySize() * element;

@@ -5,11 +5,13 @@ import io.inlay.delta.TensorBlocks;
 import io.inlay.delta.WholeTensor;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
+import io.inlay.tensor.HostUpload;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -53,23 +55,26 @@ public final class WeightOverlay implements AutoCloseable {
         return of(model, blocks, tensors, false);
     }
 
-    /** @param own whether blocks and tensors are copied, so that they may go */
+    /** @param own whether blocks and tensors may go, and are copied where they would be borrowed */
     private static WeightOverlay of(LlamaModel model, List<TensorBlocks> blocks, List<WholeTensor> tensors, boolean own) {
+        boolean copied = own && borrows(model);
         LlamaConfig config = model.config();
         TileTable[][] tables = new TileTable[config.layers()][Projection.values().length];
         Arena arena = Arena.ofShared();
         Scope scope = new Scope(model.torch(), "deltas of " + model.name());
+        Arrivals arrivals = new Arrivals(model, arena, scope);
         long bytes = 0;
         try {
             for (TensorBlocks each : blocks) {
-                place(model, each, own ? copy(each.values(), arena) : each.values(), tables, arena, scope);
+                place(model, each, copied ? copy(each.values(), arena) : each.values(), tables, arena, arrivals);
                 bytes += each.values().byteSize();
             }
             Map<String, Tensor> replaced = new HashMap<>();
             for (WholeTensor each : tensors) {
-                replaced.put(each.tensor(), replacement(model, own ? copy(each, arena) : each, arena, scope));
+                replaced.put(each.tensor(), replacement(model, copied ? copy(each, arena) : each, arrivals));
                 bytes += each.values().byteSize();
             }
+            arrivals.bring();
             LlamaWeights weights = replaced.isEmpty() ? null
                     : LlamaWeights.of(config, name -> replaced.getOrDefault(name, model.tensor(name)));
             return new WeightOverlay(arena, scope, tables, weights, bytes);
@@ -104,9 +109,11 @@ public final class WeightOverlay implements AutoCloseable {
                     }
                 }
             }
+            Arrivals arrivals = new Arrivals(model, arena, scope);
             for (WholeTensor each : tensors) {
-                replaced.put(each.tensor(), scope.copyTo(replacement(model, copy(each, arena), arena, scope), model.dtype(), model.device()));
+                replaced.put(each.tensor(), replacement(model, borrows(model) ? copy(each, arena) : each, arrivals));
             }
+            arrivals.bring();
             LlamaWeights weights = LlamaWeights.of(model.config(), name -> replaced.getOrDefault(name, model.tensor(name)));
             long bytes = replaced.values().stream().mapToLong(Tensor::bytes).sum();
             return new WeightOverlay(arena, scope, new TileTable[0][], weights, bytes);
@@ -129,7 +136,8 @@ public final class WeightOverlay implements AutoCloseable {
         return new WeightOverlay(null, null, tables, null, blocks.values().bytes());
     }
 
-    private static void place(LlamaModel model, TensorBlocks blocks, MemorySegment bits, TileTable[][] tables, Arena arena, Scope scope) {
+    private static void place(LlamaModel model, TensorBlocks blocks, MemorySegment bits, TileTable[][] tables, Arena arena,
+            Arrivals arrivals) {
         for (int layer = 0; layer < tables.length; layer++) {
             for (Projection projection : Projection.values()) {
                 if (projection.tensor(layer).equals(blocks.tensor())) {
@@ -138,7 +146,7 @@ public final class WeightOverlay implements AutoCloseable {
                         throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + blocks.tensor() + " is of " + blocks.rows() + " x "
                                 + blocks.columns() + ", the model's " + weight + "; it was trained on another base");
                     }
-                    Tensor values = onDevice(model, bits, arena, scope, blocks.coordinates().size(), blocks.edge(), blocks.edge());
+                    Tensor values = arrivals.values(bits, blocks.coordinates().size(), blocks.edge(), blocks.edge());
                     tables[layer][projection.ordinal()] = TileTable.of(arena, blocks.rows(), blocks.columns(), blocks.edge(),
                             blocks.coordinates(), values);
                     return;
@@ -149,23 +157,52 @@ public final class WeightOverlay implements AutoCloseable {
                 + model.name() + "; it was trained on another base");
     }
 
-    private static Tensor replacement(LlamaModel model, WholeTensor whole, Arena arena, Scope scope) {
+    private static Tensor replacement(LlamaModel model, WholeTensor whole, Arrivals arrivals) {
         Tensor weight = model.tensor(whole.tensor());
         if (weight == null || !weight.hasSizes(whole.shape())) {
             throw new Problem(Problem.Code.BASE_MISMATCH, "the delta's " + whole.tensor() + " is of " + Arrays.toString(whole.shape())
                     + (weight == null ? ", the model has none" : ", the model's " + weight) + "; it was trained on another base");
         }
-        return onDevice(model, whole.values(), arena, scope, whole.shape());
+        return arrivals.values(whole.values(), whole.shape());
     }
 
-    /** bf16 values in the model's type on its device: their own memory for a bf16 model on the CPU, a copy otherwise. */
-    private static Tensor onDevice(LlamaModel model, MemorySegment bf16, Arena arena, Scope scope, long... shape) {
-        if (model.device().isCpu()) {
-            return scope.wrap(model.dtype() == DType.BF16 ? bf16 : widen(bf16, arena), model.dtype(), shape);
+    /**
+     * Values of a delta, in the model's type on its device. On the CPU they are there at once; to another device all of a delta's are
+     * brought in one go, when {@link #bring} is called.
+     */
+    private record Arrivals(LlamaModel model, Arena arena, Scope scope, List<HostUpload.Transfer> transfers) {
+
+        Arrivals(LlamaModel model, Arena arena, Scope scope) {
+            this(model, arena, scope, new ArrayList<>());
         }
-        Tensor copy = scope.empty(DType.BF16, model.device(), shape);
-        model.upload().copy(bf16, copy);
-        return model.dtype() == DType.BF16 ? copy : scope.copyTo(copy, model.dtype(), model.device());
+
+        /** Their own memory for a bf16 model on the CPU, a copy otherwise. */
+        Tensor values(MemorySegment bf16, long... shape) {
+            if (model.device().isCpu()) {
+                return scope.wrap(model.dtype() == DType.BF16 ? bf16 : widen(bf16, arena), model.dtype(), shape);
+            }
+            Tensor values = scope.empty(model.dtype(), model.device(), shape);
+            transfers.add(new HostUpload.Transfer(bf16, values));
+            return values;
+        }
+
+        void bring() {
+            if (transfers.isEmpty()) {
+                return;
+            }
+            if (model.dtype() == DType.BF16) {
+                model.upload().copy(transfers);
+                return;
+            }
+            try (Scope stored = new Scope(model.torch())) {
+                List<HostUpload.Transfer> asStored = transfers.stream().map(each -> new HostUpload.Transfer(each.from(),
+                        stored.empty(DType.BF16, model.device(), each.to().sizes()))).toList();
+                model.upload().copy(asStored);
+                for (int i = 0; i < asStored.size(); i++) {
+                    model.torch().copy(transfers.get(i).to(), asStored.get(i).to());
+                }
+            }
+        }
     }
 
     private static WholeTensor copy(WholeTensor whole, Arena arena) {

@@ -29,6 +29,8 @@ final class CudaDriver {
     static final String FILE = "libcuda.so.1";
 
     private static final int NON_BLOCKING_STREAM = 1;
+    /** Whoever waits for such an event sleeps; otherwise CUDA may spin on a core that serving needs. */
+    private static final int EVENT_FOR_SLEEPERS = 1;
     private static final int EVENT_WITHOUT_TIME = 2;
     private static final int NAME_BYTES = 256;
 
@@ -155,7 +157,7 @@ final class CudaDriver {
 
     MemorySegment event(int device) {
         enter(device);
-        return pointerFrom("cuEventCreate", EVENT_WITHOUT_TIME);
+        return pointerFrom("cuEventCreate", EVENT_FOR_SLEEPERS | EVENT_WITHOUT_TIME);
     }
 
     void endEvent(int device, MemorySegment event) {
@@ -174,7 +176,7 @@ final class CudaDriver {
         require("cuStreamWaitEvent", stream, event, 0);
     }
 
-    /** Waits on the calling thread; for an event that was never recorded not at all. */
+    /** The calling thread sleeps until it has come; for an event that was never recorded not at all. */
     void await(int device, MemorySegment event) {
         enter(device);
         require("cuEventSynchronize", event);

@@ -44,12 +44,15 @@ public final class Calibration {
 
     private final LlamaModel model;
     private final FreeMemory free;
+    private final boolean mayRecompute;
     private int passes;
     private int measuredTokens;
 
-    public Calibration(LlamaModel model, FreeMemory free) {
+    /** @param mayRecompute as of {@link TuningRun} */
+    public Calibration(LlamaModel model, FreeMemory free, boolean mayRecompute) {
         this.model = model;
         this.free = free;
+        this.mayRecompute = mayRecompute;
     }
 
     /** Seconds (or bytes) of a part of n tokens: {@code each + perToken n}. */
@@ -93,8 +96,8 @@ public final class Calibration {
         if (parameters.method() instanceof TuningMethod.Smt smt) {
             BlockGrid grid = plan.blocks().orElseThrow().grid();
             placement = Optional.of(WarmUpPlacement.choose(smt, grid, order.anySplit(plan.warmUpSteps(), parameters.microBatchTokens()),
-                    model.device(), free));
-            Passes warmUp = warmUpPasses(grid, parts, plan.parameters().activations());
+                    RunMemory.warmUp(model, plan, parts.largest().tokens().length, mayRecompute), model.device(), free));
+            Passes warmUp = warmUpPasses(grid, parts, placement.get().how());
             warmUpSeconds = warmUp.seconds().at(parts.count(), parts.tokens()) * plan.warmUpSteps() / plan.stepsPerEpoch();
             warmUpActivations = warmUp.activations();
         }
@@ -117,7 +120,8 @@ public final class Calibration {
         double metricSeconds = evaluation.isEmpty() ? 0 : evaluations(plan) * metricSeconds(evaluation.get());
         long weights = plan.trainedParameters() * (model.dtype().bytes() + 4L);
         return new RunCost(data(training, validation, parts),
-                new RunCost.Memory(model.bytes() + model.int8Bytes(), weights, 12L * plan.trainedParameters(), placement.map(WarmUpPlacement::bytes).orElse(0L),
+                new RunCost.Memory(model.bytes() + model.int8Bytes(), weights, 12L * plan.trainedParameters(),
+                        placement.map(WarmUpPlacement::bytes).orElse(0L), placement.map(WarmUpPlacement::onDevice).orElse(0L),
                         warmUpActivations, activations, logits),
                 new RunCost.Time(seconds(warmUpSeconds), seconds(trainingSeconds), seconds(validationSeconds), seconds(metricSeconds),
                         measuredTokens, passes, Duration.ofNanos(System.nanoTime() - started)), placement);

@@ -31,15 +31,17 @@ public record RunCost(Data data, Memory memory, Time time, Optional<WarmUpPlacem
      * @param trained of the weights that move and their gradients
      * @param optimizer of their masters and two moments
      * @param warmUp of the warm-up's sums, given back before training begins
+     * @param warmUpOnDevice of these where the model is
      * @param warmUpActivations of scratch memory for the largest part during the warm-up, without logits
      * @param activations likewise during training
      * @param logits of a chunk
      */
-    public record Memory(long base, long trained, long optimizer, long warmUp, long warmUpActivations, long activations, long logits) {
+    public record Memory(long base, long trained, long optimizer, long warmUp, long warmUpOnDevice, long warmUpActivations,
+            long activations, long logits) {
 
-        /** Beside the base, at the worst moment. */
+        /** On the model's device beside the base, at the worst moment. */
         public long own() {
-            return Math.max(warmUp + warmUpActivations, trained + optimizer + activations) + logits;
+            return Math.max(warmUpOnDevice + warmUpActivations, trained + optimizer + activations) + logits;
         }
 
         public long peak() {

@@ -10,26 +10,34 @@ import io.inlay.tensor.DType;
 import io.inlay.tensor.FreeMemory;
 import java.util.Collection;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
+import java.util.stream.Stream;
 
 /**
- * What a run will hold on the model's device beside the base, at most, known before anything is allocated. The warm-up's sums are not in
- * it: {@link WarmUpPlacement} finds them a place that has room.
+ * What training will hold on the model's device beside the base, at most, known before anything is allocated. The warm-up has ended and
+ * given its memory back by then: {@link WarmUpPlacement} sees that its sums and its {@link #warmUp passes} fit.
  *
  * @param trained bytes of the weights that move, their gradients, and the best of them so far where it is kept
  * @param optimizer of their masters and two moments
- * @param activations of scratch memory for the largest part of a batch, gradients of weights and logits included
+ * @param activations of scratch memory for the largest part of a batch, gradients of weights and logits included, and for the loss on the
+ *        validation examples
  * @param tokens of that part
  */
 public record RunMemory(long trained, long optimizer, long activations, int tokens, Activations how) {
 
-    /** For a part of so many tokens at a time. */
-    public static RunMemory of(LlamaConfig config, DType dtype, TuningPlan plan, int tokens, Activations how) {
+    /**
+     * For parts of so many tokens at a time.
+     *
+     * @param validated tokens of the largest part of the validation examples; 0 without any
+     */
+    public static RunMemory of(LlamaConfig config, DType dtype, TuningPlan plan, int tokens, int validated, Activations how) {
         TuningParameters parameters = plan.parameters();
         long values = plan.trainedParameters();
         ScratchBytes scratch = new ScratchBytes(config, dtype);
-        long passes = scratch.layers(tokens, how) + scratch.loss(tokens) + gradients(config, dtype, plan, tokens);
+        long passes = scratch.layers(tokens, how) + scratch.validation(validated, tokens, how) + scratch.loss(Math.max(tokens, validated))
+                + gradients(config, dtype, plan, tokens);
         return new RunMemory(values * (dtype.bytes() * (parameters.keepBest() ? 2L : 1L) + 4), 12 * values, passes, tokens, how);
     }
 
@@ -53,6 +61,20 @@ public record RunMemory(long trained, long optimizer, long activations, int toke
         };
     }
 
+    /**
+     * The ways to make the warm-up's passes: as the plan has it, and with layers computed twice where that is allowed.
+     *
+     * @param tokens at a time
+     */
+    static List<WarmUpPlacement.Passes> warmUp(LlamaModel model, TuningPlan plan, int tokens, boolean mayRecompute) {
+        ScratchBytes scratch = new ScratchBytes(model.config(), model.dtype());
+        long gradient = model.dtype().bytes() * plan.blocks().orElseThrow().grid().matrices().stream()
+                .mapToLong(matrix -> (long) matrix.rows() * matrix.columns()).max().orElse(0);
+        Activations asked = plan.parameters().activations();
+        return (mayRecompute ? Stream.of(asked, Activations.RECOMPUTE).distinct() : Stream.of(asked)).map(how ->
+                new WarmUpPlacement.Passes(how, tokens, scratch.layers(tokens, how) + scratch.loss(tokens) + gradient)).toList();
+    }
+
     private static long largest(LlamaConfig config, Collection<Projection> linears) {
         return linears.stream().mapToLong(each -> config.shape(each)[0] * config.shape(each)[1]).max().orElse(0);
     }
@@ -71,13 +93,13 @@ public record RunMemory(long trained, long optimizer, long activations, int toke
      *
      * @throws Problem {@code INVALID_HYPERPARAMETERS} with the numbers where none does
      */
-    static RunMemory fitting(LlamaModel model, TuningPlan plan, int tokens, boolean mayRecompute, FreeMemory memory) {
+    static RunMemory fitting(LlamaModel model, TuningPlan plan, int tokens, int validated, boolean mayRecompute, FreeMemory memory) {
         OptionalLong free = memory.on(model.device());
-        RunMemory asked = of(model.config(), model.dtype(), plan, tokens, plan.parameters().activations());
+        RunMemory asked = of(model.config(), model.dtype(), plan, tokens, validated, plan.parameters().activations());
         if (asked.fits(free)) {
             return asked;
         }
-        RunMemory least = mayRecompute ? of(model.config(), model.dtype(), plan, tokens, Activations.RECOMPUTE) : asked;
+        RunMemory least = mayRecompute ? of(model.config(), model.dtype(), plan, tokens, validated, Activations.RECOMPUTE) : asked;
         if (least.fits(free)) {
             return least;
         }

@@ -79,9 +79,10 @@ public final class TuningRun {
         TuningPlan asked = TuningPlan.of(model.config(), parameters, training.size());
         BatchOrder order = new BatchOrder(training, parameters.batchSize(), parameters.seed());
         listener.planned(asked);
-        TuningPlan plan = fitting(asked, PartSizes.of(order, parameters.microBatchTokens()).largest().tokens().length, listener);
+        TuningPlan plan = fitting(asked, PartSizes.of(order, parameters.microBatchTokens()).largest().tokens().length,
+                largestPart(validation, parameters), listener);
         TuningSession session = new TuningSession(model, plan, order, List.copyOf(validation), listener, control, checkpoints, pace, memory,
-                evaluation);
+                mayRecompute, evaluation);
         Optional<Saved> saved = checkpoints.load();
         try {
             return switch (parameters.method()) {
@@ -95,13 +96,19 @@ public final class TuningRun {
     }
 
     /** The plan as it fits into memory: the same bits, perhaps by more work. */
-    private TuningPlan fitting(TuningPlan plan, int tokens, TuningListener listener) {
-        RunMemory needed = RunMemory.fitting(model, plan, tokens, mayRecompute, memory);
+    private TuningPlan fitting(TuningPlan plan, int tokens, int validated, TuningListener listener) {
+        RunMemory needed = RunMemory.fitting(model, plan, tokens, validated, mayRecompute, memory);
         if (needed.how() == plan.parameters().activations()) {
             return plan;
         }
         listener.recomputes(needed);
         return plan.with(needed.how());
+    }
+
+    /** Tokens of the largest part in which the validation examples go through the model. */
+    private static int largestPart(List<TuningExample> validation, TuningParameters parameters) {
+        return validation.isEmpty() ? 0 : Packing.split(Packing.pack(validation), parameters.microBatchTokens()).stream()
+                .mapToInt(part -> part.tokens().length).max().orElse(0);
     }
 
     // ---- the methods ----

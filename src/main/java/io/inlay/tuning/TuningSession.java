@@ -9,9 +9,14 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Supplier;
 
-/** What the phases of one run share. */
+/**
+ * What the phases of one run share.
+ *
+ * @param mayRecompute whether layers may be computed twice where memory is short
+ */
 record TuningSession(LlamaModel model, TuningPlan plan, BatchOrder order, List<TuningExample> validation, TuningListener listener,
-        TuningControl control, TuningCheckpoints checkpoints, Pace pace, FreeMemory memory, Optional<Evaluation> evaluation) {
+        TuningControl control, TuningCheckpoints checkpoints, Pace pace, FreeMemory memory, boolean mayRecompute,
+        Optional<Evaluation> evaluation) {
 
     /** Waits until the next piece of work may begin. */
     void await() {

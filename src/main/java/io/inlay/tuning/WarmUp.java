@@ -26,12 +26,13 @@ final class WarmUp {
     /** The scores by number in the grid, none negative and all finite; goes on from where {@code saved} was when that was in here. */
     float[] score(Optional<TuningCheckpoints.Saved> saved) {
         LlamaModel model = session.model();
-        boolean split = session.order().anySplit(steps, session.plan().parameters().microBatchTokens());
-        WarmUpPlacement placement = WarmUpPlacement.choose(method, grid, split, model.device(), session.memory());
+        int limit = session.plan().parameters().microBatchTokens();
+        int tokens = PartSizes.of(session.order(), limit).largest().tokens().length;
+        WarmUpPlacement placement = WarmUpPlacement.choose(method, grid, session.order().anySplit(steps, limit),
+                RunMemory.warmUp(model, session.plan(), tokens, session.mayRecompute()), model.device(), session.memory());
         session.listener().warmUpMemory(placement);
         try (BlockScores scores = new BlockScores(model.torch(), model.kernels(), model.device(), grid, method.score(), placement.memory());
-                LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept),
-                        session.plan().parameters().activations())) {
+                LlamaTraining training = new LlamaTraining(model, new GradientProbe(scores.tensors(), scores::accept), placement.how())) {
             int done = saved.map(state -> resume(state, scores)).orElse(0);
             for (int step = done; step < steps; step++) {
                 leaveIfWished(step, scores);
