@@ -176,6 +176,7 @@ public final class ProfiledKernels implements Kernels {
         profile.add("dequantise", start, 0, w.values(), w.scales(), out);
     }
 
+    @Override
     public void keep(Tensor keys, Tensor values, List<KvPages> caches) {
         long start = System.nanoTime();
         kernels.keep(keys, values, caches);
@@ -187,6 +188,13 @@ public final class ProfiledKernels implements Kernels {
         long start = System.nanoTime();
         kernels.keep(keys, values, cache);
         profile.add("keep", start, 0, keys, values);
+    }
+
+    @Override
+    public void ropeAndKeep(Tensor query, Tensor key, Tensor value, Tensor table, Tensor positions, List<KvPages> caches) {
+        long start = System.nanoTime();
+        kernels.ropeAndKeep(query, key, value, table, positions, caches);
+        profile.add("rope and keep", start, 0, query, key, value, table, positions);
     }
 
     @Override

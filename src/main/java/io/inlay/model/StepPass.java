@@ -62,13 +62,11 @@ final class StepPass {
             Tensor query = heads("q", l, Projection.Q, normed, config.heads());
             Tensor key = heads("k", l, Projection.K, normed, config.keyValueHeads());
             Tensor value = heads("v", l, Projection.V, normed, config.keyValueHeads());
-            kernels.rope(query, model.ropeTable(), at, false);
-            kernels.rope(key, model.ropeTable(), at, false);
             List<KvPages> caches = new ArrayList<>();
             for (int i = 0; i < r; i++) {
                 caches.add(rows.get(i).cache().view(l, positions[i] + 1));
             }
-            kernels.keep(key, value, caches);
+            kernels.ropeAndKeep(query, key, value, model.ropeTable(), at, caches);
             if (l == last) {
                 finish(l, x, caches, taker);
                 return;
