@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Rotating query and key and keeping key and value as one operation, of every implementation. */
 class RopeAndKeepTest {
 
-    private static final int ROUNDS = 16;
+    private static final int ROUNDS = 24;
     private static final int POSITIONS = 50;
     private static final Libtorch TORCH = Libtorch.load();
 
@@ -55,7 +55,7 @@ class RopeAndKeepTest {
                 List<Tensor> actual = Step.of(ours).together(kernels);
                 for (int i = 0; i < expected.size(); i++) {
                     assertThat(Scope.floats(TORCH, actual.get(i))).as("round %d, result %d", round, i)
-                            .containsExactly(Scope.floats(TORCH, expected.get(i)));
+                            .isEqualTo(Scope.floats(TORCH, expected.get(i)));
                 }
             }
         }
