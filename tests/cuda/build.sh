@@ -13,8 +13,8 @@ if [ -z "$cxx" ]; then
     exit 0
 fi
 mkdir -p "$out"
-# Kernels read and write memory by several types, as CUDA lets them.
-flags="-O2 -std=c++17 -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -pthread"
+# Kernels read and write memory by several types, as CUDA lets them, and __fmul_rn with __fadd_rn is never one rounding.
+flags="-O2 -std=c++17 -fPIC -fvisibility=hidden -fno-strict-aliasing -ffp-contract=off -fno-exceptions -pthread"
 flags="$flags -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-psabi"
 changed=
 for source in "$here"/*.cpp "$here"/*.cu "$kernels"/*.cu; do

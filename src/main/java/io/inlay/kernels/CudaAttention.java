@@ -2,9 +2,6 @@ package io.inlay.kernels;
 
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Tensor;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /** Launches of kernels/paged_attention.cu and causal_attention.cu. */
@@ -15,8 +12,7 @@ final class CudaAttention {
     /** The largest head dimension that the kernels have registers for. */
     private static final int MOST_DIM = 256;
 
-    /** Positions that are summed apart. */
-    private static final int SPLIT = 256;
+    private static final int SPLIT = CudaPages.SPLIT;
 
     /** Heads of a group that share what a block reads. */
     private static final int HEADS = 4;
@@ -34,9 +30,11 @@ final class CudaAttention {
     private static final int PADDING = 8;
 
     private final CudaLauncher launcher;
+    private final CudaPages pages;
 
-    CudaAttention(CudaLauncher launcher) {
+    CudaAttention(CudaLauncher launcher, CudaPages pages) {
         this.launcher = launcher;
+        this.pages = pages;
     }
 
     // ---- one position ----
@@ -60,40 +58,21 @@ final class CudaAttention {
         if (caches.isEmpty()) {
             return;
         }
-        KvPages first = caches.getFirst();
-        if (caches.stream().anyMatch(each -> each.keyOffset() != first.keyOffset() || each.valueOffset() != first.valueOffset())) {
-            throw new IllegalArgumentException("pagedAttention: caches must be of one layer");
-        }
-        int rows = caches.size();
-        int longest = caches.stream().mapToInt(KvPages::length).max().orElseThrow();
-        long most = Math.ceilDiv(longest, KvPages.PAGE);
-        long splits = caches.stream().mapToLong(each -> Math.ceilDiv(each.length(), SPLIT)).sum();
-        try (Arena arena = Arena.ofConfined(); DeviceBuffer given = launcher.copyOf(described(caches, most, arena));
-                DeviceBuffer partial = launcher.buffer(4L * q.dim(1) * splits * (q.size(2) + 2))) {
-            long firsts = given.address() + 8 * rows * most;
-            long lengths = firsts + 8L * rows;
-            single("paged_attention", q, q.dim(2)).grid(Math.ceilDiv(longest, SPLIT), blocks(q.dim(1), first.groups()), rows)
-                    .tensor(q).number(q.stride(0)).number(q.stride(1)).address(given.address()).number(most).address(lengths)
-                    .address(firsts).number(first.keyOffset()).number(first.valueOffset()).address(partial.address()).integer(q.dim(1))
-                    .integer(first.groups()).integer(q.dim(2)).real(scale).on(launcher);
-            CudaLaunch.of("attention_splits", out).grid(q.size(1), rows, 1).block(THREADS).address(partial.address()).address(lengths)
-                    .address(firsts).integer(0).integer(q.dim(2)).tensor(out).number(out.stride(0)).number(out.stride(1)).on(launcher);
-        }
+        pages.with("pagedAttention", caches, lists -> pagedAttention(q, caches.getFirst(), lists, scale, out));
     }
 
-    /** Pages [R, most], how many splits the rows before have [R], lengths int [R]. */
-    private static MemorySegment described(List<KvPages> caches, long most, Arena arena) {
-        int rows = caches.size();
-        MemorySegment all = arena.allocate(8 * rows * most + 12L * rows, 8);
-        long splits = 0;
-        for (int r = 0; r < rows; r++) {
-            KvPages cache = caches.get(r);
-            MemorySegment.copy(cache.addresses(), 0, all, 8 * r * most, 8L * Math.ceilDiv(cache.length(), KvPages.PAGE));
-            all.set(ValueLayout.JAVA_LONG, 8 * (rows * most + r), splits);
-            all.set(ValueLayout.JAVA_INT, 8 * (rows * most + rows) + 4L * r, cache.length());
-            splits += Math.ceilDiv(cache.length(), SPLIT);
+    /** @param first of the caches, whose layer and sizes all have */
+    private void pagedAttention(Tensor q, KvPages first, CudaPages.Lists lists, float scale, Tensor out) {
+        int rows = q.dim(0);
+        try (DeviceBuffer partial = launcher.buffer(4L * q.dim(1) * lists.splits() * (q.size(2) + 2))) {
+            single("paged_attention", q, q.dim(2)).grid(Math.ceilDiv(lists.longest(), SPLIT), blocks(q.dim(1), first.groups()), rows)
+                    .tensor(q).number(q.stride(0)).number(q.stride(1)).address(lists.pages()).number(lists.most())
+                    .address(lists.lengths()).address(lists.firsts()).number(first.keyOffset()).number(first.valueOffset())
+                    .address(partial.address()).integer(q.dim(1)).integer(first.groups()).integer(q.dim(2)).real(scale).on(launcher);
+            CudaLaunch.of("attention_splits", out).grid(q.size(1), rows, 1).block(THREADS).address(partial.address())
+                    .address(lists.lengths()).address(lists.firsts()).integer(0).integer(q.dim(2)).tensor(out).number(out.stride(0))
+                    .number(out.stride(1)).on(launcher);
         }
-        return all;
     }
 
     private static CudaLaunch single(String kernel, Tensor q, int dim) {
@@ -108,13 +87,11 @@ final class CudaAttention {
 
     void pagedCausalAttention(Tensor q, KvPages cache, float scale, Tensor out) {
         requireDim("pagedCausalAttention", q.dim(2));
-        int pages = Math.ceilDiv(cache.length(), KvPages.PAGE);
-        try (DeviceBuffer addresses = launcher.copyOf(cache.addresses().asSlice(0, 8L * pages))) {
-            rows("paged_causal_attention", q, q.size(0), 0, q.dim(1)).shared(tiled(q) ? forwardBytes(q.dim(2)) : 0)
-                    .tensor(q).number(q.stride(0)).number(q.stride(1)).address(addresses.address()).number(cache.keyOffset())
-                    .number(cache.valueOffset()).integer(cache.length()).tensor(out).number(out.stride(0)).number(out.stride(1))
-                    .integer(q.dim(0)).integer(q.dim(1)).integer(cache.groups()).integer(q.dim(2)).real(scale).on(launcher);
-        }
+        pages.with("pagedCausalAttention", List.of(cache), lists -> rows("paged_causal_attention", q, q.size(0), 0, q.dim(1))
+                .shared(tiled(q) ? forwardBytes(q.dim(2)) : 0)
+                .tensor(q).number(q.stride(0)).number(q.stride(1)).address(lists.pages()).number(cache.keyOffset())
+                .number(cache.valueOffset()).integer(cache.length()).tensor(out).number(out.stride(0)).number(out.stride(1))
+                .integer(q.dim(0)).integer(q.dim(1)).integer(cache.groups()).integer(q.dim(2)).real(scale).on(launcher));
     }
 
     void causalAttention(Tensor q, Tensor k, Tensor v, Tensor starts, float scale, Tensor out, Tensor logSumExp) {

@@ -20,6 +20,7 @@ public final class CudaKernels implements Kernels {
     private final CudaBlockGradients blocks;
     private final CudaAttention attention;
     private final CudaSampling sampling;
+    private final CudaPages pages;
 
     public CudaKernels(CudaLauncher launcher) {
         CudaTables tables = new CudaTables(launcher);
@@ -28,7 +29,8 @@ public final class CudaKernels implements Kernels {
         this.sums = new CudaSums(launcher);
         this.linears = new CudaLinears(launcher, tables);
         this.blocks = new CudaBlockGradients(launcher);
-        this.attention = new CudaAttention(launcher);
+        this.pages = new CudaPages(launcher);
+        this.attention = new CudaAttention(launcher, pages);
         this.sampling = new CudaSampling(launcher);
     }
 
@@ -181,6 +183,14 @@ public final class CudaKernels implements Kernels {
     public void keep(Tensor keys, Tensor values, KvPages cache) {
         Operands.keep(keys, values, cache);
         rows.keep(keys, values, cache);
+    }
+
+    @Override
+    public void ropeAndKeep(Tensor query, Tensor key, Tensor value, Tensor table, Tensor positions, List<KvPages> caches) {
+        Operands.ropeAndKeep(query, key, value, table, positions, caches);
+        if (!caches.isEmpty()) {
+            pages.with("ropeAndKeep", caches, lists -> rows.ropeAndKeep(query, key, value, table, positions, caches.getFirst(), lists));
+        }
     }
 
     @Override

@@ -3,8 +3,6 @@ package io.inlay.kernels;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /**
@@ -33,6 +31,9 @@ final class CudaLinears {
 
     /** Outputs of one launch whose blocks share x: what its slices come to must stay in the second-level cache. */
     private static final int MOST_OUTPUTS = 16384;
+
+    /** For lists of tables: those of some batches of {@link #MOST_ROWS} rows through all linears of a large model. */
+    private static final int LIST_BYTES = 1 << 20;
 
     /** Rows of w in a block, and of x. */
     private record Shape(int rows, int outputs) {
@@ -64,6 +65,7 @@ final class CudaLinears {
 
     private final CudaLauncher launcher;
     private final CudaTables tables;
+    private final CudaTableLists lists;
 
     /** Zeros between launches: blocks that share an output count themselves in it. */
     private DeviceBuffer counters;
@@ -71,6 +73,7 @@ final class CudaLinears {
     CudaLinears(CudaLauncher launcher, CudaTables tables) {
         this.launcher = launcher;
         this.tables = tables;
+        this.lists = new CudaTableLists(launcher, tables, LIST_BYTES);
     }
 
     void linear(Tensor x, Tensor w, TileTable tiles, Tensor y) {
@@ -126,19 +129,12 @@ final class CudaLinears {
     private void mixed(Tensor x, Tensor w, List<TileTable> tiles, long divisor, Tensor y, int first) {
         int count = tiles.size();
         Shape shape = Shape.of(count, w.size(0), divisor);
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment given = arena.allocate(12L * count, 8);
-            for (int m = 0; m < count; m++) {
-                given.set(ValueLayout.JAVA_LONG, 8L * m, tables.address(tiles.get(m)));
-                given.set(ValueLayout.JAVA_INT, 8L * count + 4L * m, edge(tiles.get(m)));
-            }
-            try (DeviceBuffer copy = launcher.copyOf(given)) {
-                CudaLaunch launch = CudaLaunch.of(shape.entry("linear_mixed_bf16")).address(row(x, first)).number(x.stride(0)).matrix(w)
-                        .address(copy.address()).address(copy.address() + 8L * count).address(row(y, first)).number(y.stride(0))
-                        .integer(count).integer(w.dim(0)).integer(w.dim(1)).integer(single(y));
-                launch(launch, shape, count, w.size(0));
-            }
-        }
+        lists.with(tiles, list -> {
+            CudaLaunch launch = CudaLaunch.of(shape.entry("linear_mixed_bf16")).address(row(x, first)).number(x.stride(0)).matrix(w)
+                    .address(list).address(list + 8L * count).address(row(y, first)).number(y.stride(0))
+                    .integer(count).integer(w.dim(0)).integer(w.dim(1)).integer(single(y));
+            launch(launch, shape, count, w.size(0));
+        });
     }
 
     private static CudaLaunch operands(CudaLaunch launch, Tensor x, Tensor w, long table, int edge, Tensor y, long first) {

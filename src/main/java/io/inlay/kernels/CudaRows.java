@@ -77,6 +77,21 @@ final class CudaRows {
                 .real(inverse ? -1f : 1f).number(x.size(0)).integer(x.dim(1)).integer(half).on(launcher);
     }
 
+    /**
+     * @param first of the caches, whose layer and sizes all have
+     * @param lists of the caches
+     */
+    void ropeAndKeep(Tensor query, Tensor key, Tensor value, Tensor table, Tensor positions, KvPages first, CudaPages.Lists lists) {
+        int half = query.dim(2) / 2;
+        long pieces = (query.size(1) + key.size(1)) * Math.ceilDiv(half, PIECE);
+        CudaLaunch.of("rope_keep", query)
+                .grid(Math.ceilDiv(pieces, ROPE_THREADS), Math.min(query.size(0), CudaLaunch.MOST_ROWS), 1).block(ROPE_THREADS)
+                .tensor(query).number(query.stride(0)).number(query.stride(1)).tensor(key).tensor(value).matrix(table)
+                .integer(table.dim(0)).tensor(positions).address(lists.pages()).number(lists.most()).address(lists.lengths())
+                .number(first.keyOffset()).number(first.valueOffset()).number(query.size(0)).integer(query.dim(1)).integer(key.dim(1))
+                .integer(half).on(launcher);
+    }
+
     void swiGlu(Tensor gate, Tensor up, Tensor out) {
         CudaLaunch.overRows("swiglu", gate.size(0), gate.size(1), gate).matrix(gate).matrix(up).matrix(out)
                 .number(gate.size(0)).number(gate.size(1)).on(launcher);

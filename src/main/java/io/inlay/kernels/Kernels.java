@@ -211,6 +211,18 @@ public interface Kernels {
         }
     }
 
+    /**
+     * What decoding does before its attention: {@link #rope} of query and of key, then {@link #keep(Tensor, Tensor, List)} of key and
+     * value, with the bits of the three. query [N, Q, D] with any strides of the first two dimensions, key and value [N, G, D], contiguous,
+     * table and positions as rope's, a cache for each row, all of one layer.
+     */
+    default void ropeAndKeep(Tensor query, Tensor key, Tensor value, Tensor table, Tensor positions, List<KvPages> caches) {
+        Operands.ropeAndKeep(query, key, value, table, positions, caches);
+        rope(query, table, positions, false);
+        rope(key, table, positions, false);
+        keep(key, value, caches);
+    }
+
     // ---- attention over pages ----
 
     /**

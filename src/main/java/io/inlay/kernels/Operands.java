@@ -176,7 +176,7 @@ final class Operands {
                 .require(w.dtype() == x.dtype(), "w must have x's type")
                 .require(y.dtype() == x.dtype() || y.dtype() == DType.FP32, "y must have x's type or fp32")
                 .require(w.size(1) == x.size(1) && y.size(0) == x.size(0) && y.size(1) == w.size(0), "x [M, K], w [O, K], y [M, O]")
-                .tiling(w, tiles);
+                .tiling(w, w.dtype(), tiles);
     }
 
     static void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
@@ -185,7 +185,7 @@ final class Operands {
                 .require(tiles.size() == x.size(0), tiles.size() + " tile tables must be one for each row of x");
         for (int m = 0; m < tiles.size(); m++) {
             if (m == 0 || tiles.get(m) != tiles.get(m - 1)) {
-                operands.tiling(w, tiles.get(m));
+                operands.tiling(w, w.dtype(), tiles.get(m));
             }
         }
     }
@@ -233,6 +233,13 @@ final class Operands {
         caches.forEach(each -> operands.pages(keys, each));
     }
 
+    static void ropeAndKeep(Tensor query, Tensor key, Tensor value, Tensor table, Tensor positions, List<KvPages> caches) {
+        rope(query, table, positions);
+        keep(key, value, caches);
+        new Operands("ropeAndKeep", "query key", query, key).floating(key).require(key.dtype() == query.dtype()
+                && key.size(0) == query.size(0) && key.size(2) == query.size(2), "query [N, Q, D], key and value [N, G, D] of one type");
+    }
+
     static void keep(Tensor keys, Tensor values, KvPages cache) {
         new Operands("keep", "keys values", keys, values).rows(keys, values).pages(keys, cache)
                 .require(keys.size(0) <= cache.length(), "the cache has " + cache.length() + " positions, fewer than keys");
@@ -240,7 +247,7 @@ final class Operands {
 
     static void assemble(Tensor w, TileTable tiles, Tensor out) {
         new Operands("assemble", "w out", w, out)
-                .floating(w, 2).alike(w, out).written(out).require(tiles != null, "tiles is missing").tiling(w, tiles);
+                .floating(w, 2).alike(w, out).written(out).require(tiles != null, "tiles is missing").tiling(w, w.dtype(), tiles);
     }
 
     static void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, Tensor out) {
@@ -389,10 +396,6 @@ final class Operands {
     private Operands pages(Tensor keys, KvPages cache) {
         return require(cache.type() == keys.dtype() && cache.dim() == keys.size(2) && cache.groups() == keys.size(1),
                 "the cache must have the type, G and D of keys, it has " + cache.type() + ", " + cache.groups() + " and " + cache.dim());
-    }
-
-    private Operands tiling(Tensor w, TileTable tiles) {
-        return tiling(w, w.dtype(), tiles);
     }
 
     private Operands tiling(Tensor w, DType type, TileTable tiles) {

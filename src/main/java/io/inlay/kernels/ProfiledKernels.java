@@ -212,6 +212,13 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
+    public void ropeAndKeep(Tensor query, Tensor key, Tensor value, Tensor table, Tensor positions, List<KvPages> caches) {
+        long start = System.nanoTime();
+        kernels.ropeAndKeep(query, key, value, table, positions, caches);
+        profile.add("rope and keep", start, 0, query, key, value, table, positions);
+    }
+
+    @Override
     public void assemble(Tensor w, TileTable tiles, Tensor out) {
         long start = System.nanoTime();
         kernels.assemble(w, tiles, out);

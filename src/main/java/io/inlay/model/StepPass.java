@@ -62,13 +62,11 @@ final class StepPass {
             Tensor query = heads("q", l, Projection.Q, normed, config.heads());
             Tensor key = heads("k", l, Projection.K, normed, config.keyValueHeads());
             Tensor value = heads("v", l, Projection.V, normed, config.keyValueHeads());
-            kernels.rope(query, model.ropeTable(), at, false);
-            kernels.rope(key, model.ropeTable(), at, false);
             List<KvPages> caches = new ArrayList<>();
             for (int i = 0; i < r; i++) {
                 caches.add(rows.get(i).cache().view(l, positions[i] + 1));
             }
-            kernels.keep(key, value, caches);
+            kernels.ropeAndKeep(query, key, value, model.ropeTable(), at, caches);
             if (l == last) {
                 finish(l, x, caches, taker);
                 return;
@@ -87,15 +85,20 @@ final class StepPass {
         if (r == 0) {
             return;
         }
-        Tensor chosen = integers("asking rows", asking);
-        Tensor sum = slot("sum", r, config.hiddenSize());
-        kernels.embed(x, chosen, sum);
-        long width = (long) config.heads() * config.headDim();
-        kernels.embed(slot("q", rows.size(), width), chosen, slot("asking", r, width));
+        Tensor sum = x;
+        Tensor query = slot("q", rows.size(), config.heads(), config.headDim());
+        if (r < rows.size()) {
+            Tensor chosen = integers("asking rows", asking);
+            sum = slot("sum", r, config.hiddenSize());
+            kernels.embed(x, chosen, sum);
+            long width = (long) config.heads() * config.headDim();
+            kernels.embed(slot("q", rows.size(), width), chosen, slot("asking", r, width));
+            query = slot("asking", r, config.heads(), config.headDim());
+        }
         overlays = Arrays.stream(asking).mapToObj(i -> rows.get(i).overlay()).toList();
         Tensor branch = slot("branch", r, config.hiddenSize());
         Tensor normed = slot("normed", r, config.hiddenSize());
-        attend(layer, slot("asking", r, config.heads(), config.headDim()), Arrays.stream(asking).mapToObj(caches::get).toList(), branch);
+        attend(layer, query, Arrays.stream(asking).mapToObj(caches::get).toList(), branch);
         kernels.addRmsNorm(sum, branch, sum, weights.layers().get(layer).attentionNorm(), norm(), normed, null);
         feedForward(layer, normed, branch);
         kernels.addRmsNorm(sum, branch, sum, weights.norm(), norm(), normed, null);
