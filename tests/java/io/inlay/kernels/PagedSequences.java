@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import io.inlay.tensor.DType;
+import io.inlay.tensor.Device;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -9,6 +10,9 @@ import java.util.List;
 
 /** Sequences whose pages, of several layers, lie in one tensor of random values, those of a sequence apart and in no order. */
 final class PagedSequences {
+
+    /** Random values that repeat; a prime, so that no two pages begin alike. */
+    private static final int VALUES = 9973;
 
     private final DType type;
     private final int groups;
@@ -32,7 +36,11 @@ final class PagedSequences {
             most = Math.max(most, each);
         }
         // Page p of sequence i is the one p * sequences + i from the end; behind the first, a page of no one's.
-        this.memory = s.normal(type, 1, gap + (1L + (long) most * pages.length) * pageBytes / type.bytes());
+        this.memory = s.scope().empty(type, Device.CPU, gap + (1L + (long) most * pages.length) * pageBytes / type.bytes());
+        MemorySegment values = s.normal(type, 1, VALUES).segment();
+        for (long at = 0; at < memory.bytes(); at += values.byteSize()) {
+            MemorySegment.copy(values, 0, memory.segment(), at, Math.min(values.byteSize(), memory.bytes() - at));
+        }
         this.start = memory.address() + (long) gap * type.bytes();
         for (int i = 0; i < pages.length; i++) {
             MemorySegment own = s.arena().allocate(ValueLayout.JAVA_LONG, pages[i]);

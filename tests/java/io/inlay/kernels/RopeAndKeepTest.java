@@ -10,6 +10,7 @@ import io.inlay.tensor.Libtorch;
 import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
@@ -54,8 +55,8 @@ class RopeAndKeepTest {
                 List<Tensor> expected = Step.of(theirs).apart(kernels);
                 List<Tensor> actual = Step.of(ours).together(kernels);
                 for (int i = 0; i < expected.size(); i++) {
-                    assertThat(Scope.floats(TORCH, actual.get(i))).as("round %d, result %d", round, i)
-                            .isEqualTo(Scope.floats(TORCH, expected.get(i)));
+                    assertThat(Arrays.mismatch(Scope.floats(TORCH, actual.get(i)), Scope.floats(TORCH, expected.get(i))))
+                            .as("round %d, result %d: the first that differs", round, i).isEqualTo(-1);
                 }
             }
         }
@@ -66,15 +67,15 @@ class RopeAndKeepTest {
 
         static Step of(Samples s) {
             int rows = s.rows();
-            int sequences = s.between(1, rows);
-            int groups = s.between(1, 4);
+            int sequences = s.between(1, Math.min(4, rows));
+            int groups = s.between(1, 3);
             int heads = groups * s.between(1, 4);
             int dim = s.coin() ? 16 * s.between(1, 9) : 2 * s.between(1, 70);
-            int layers = s.between(1, 3);
+            int layers = s.between(1, 2);
             int[] pages = new int[sequences];
             int[] lengths = new int[sequences];
             for (int i = 0; i < sequences; i++) {
-                lengths[i] = s.between(1, 60);
+                lengths[i] = s.between(1, 40);
                 pages[i] = Math.ceilDiv(lengths[i] + Math.ceilDiv(rows, sequences), KvPages.PAGE);
             }
             PagedSequences sequence = new PagedSequences(s, s.dtype(), layers, groups, dim, s.coin() ? 0 : s.between(1, 9), pages);
