@@ -125,7 +125,8 @@ class DeltaExportsTest {
         bytes[bytes.length - 9] ^= 4;
         Response refused = send("format=delta&model=small:damaged", bytes);
         assertThat(refused.statusCode()).as(refused.asString()).isEqualTo(400);
-        assertThat(Api.error(refused, "message")).startsWith("the file: model.");
+        // Whether the decoder sees it or the digest does is up to the bits.
+        assertThat(Api.error(refused, "message")).matches("the file: (the blocks of )?model\\.layers\\..*");
         assertThat(Api.error(send("format=oci", Arrays.copyOf(bytes, 1000)), "message")).startsWith("the archive has a header at byte 0");
         assertThat(Api.error(send("format=delta", new byte[3]), "message")).startsWith("the file is 3 bytes");
         assertThat(alice().get("/v1/deltas").jsonPath().getList("data.task", String.class)).doesNotContain("damaged");
