@@ -12,6 +12,7 @@ import io.inlay.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
@@ -113,8 +114,7 @@ class RopeAndKeepTest {
     @ParameterizedTest
     @EnumSource(names = {"BF16", "FP32"})
     void a_position_that_no_one_has_looked_at_gives_nan_on_a_gpu_and_keeps_the_value(DType type) {
-        assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
-        HostLauncher host = HostLauncher.find().orElseThrow();
+        HostLauncher host = hostLauncher();
         try (Samples s = new Samples(TORCH, 1, 0)) {
             PagedSequences sequence = new PagedSequences(s, type, 1, 1, 2, 0, 1);
             Tensor query = s.normal(type, 1, 4).reshape(s.scope(), 1, 2, 2);
@@ -169,8 +169,7 @@ class RopeAndKeepTest {
 
     @Test
     void caches_of_two_layers_are_refused_where_one_launch_takes_all() {
-        assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
-        Kernels cuda = new CudaKernels(HostLauncher.find().orElseThrow());
+        Kernels cuda = new CudaKernels(hostLauncher());
         try (Samples s = new Samples(TORCH, 1, 0)) {
             PagedSequences sequence = new PagedSequences(s, DType.BF16, 2, 2, 8, 0, 1);
             Tensor rows = s.normal(DType.BF16, 1, 32).reshape(s.scope(), 2, 2, 8);
@@ -179,6 +178,13 @@ class RopeAndKeepTest {
             refused(() -> cuda.ropeAndKeep(rows, rows, rows, table, s.integers(2, 5), caches),
                     "ropeAndKeep: caches must be of one layer");
         }
+    }
+
+    /** What runs CUDA's kernels on the CPU; where a GPU does, nothing is compiled for it. */
+    private static HostLauncher hostLauncher() {
+        Optional<HostLauncher> host = TestedCuda.find().flatMap(TestedCuda::host);
+        assumeTrue(host.isPresent(), "a GPU is used, or there is no C++ compiler");
+        return host.get();
     }
 
     private static void refused(ThrowingCallable call, String message) {
