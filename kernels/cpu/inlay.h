@@ -66,26 +66,28 @@ INLINE float sum_lanes(vfloat v) {
     return v[0];
 }
 
+/* F(i, a) for each lane i, as a vector's initialiser: the indices of a shuffle made by a loop are made anew at run time by compilers. */
+#define FOUR_LANES(F, i, a) F(i, a), F(i + 1, a), F(i + 2, a), F(i + 3, a)
+#if defined(__AVX512F__)
+#define EACH_LANE(F, a) {FOUR_LANES(F, 0, a), FOUR_LANES(F, 4, a), FOUR_LANES(F, 8, a), FOUR_LANES(F, 12, a)}
+#elif defined(__AVX2__)
+#define EACH_LANE(F, a) {FOUR_LANES(F, 0, a), FOUR_LANES(F, 4, a)}
+#else
+#define EACH_LANE(F, a) {FOUR_LANES(F, 0, a)}
+#endif
+
+#define LOWER(i, half) (((i) < LANES / 2 ? 0 : LANES) + (i) % (LANES / 2) / (half) * 2 * (half) + (i) % (LANES / 2) % (half))
+
 /*
  * sum_lanes of each of COUNT vectors, at most LANES, in the order of the vectors: the same additions, for all at once. A step takes two
  * vectors and adds, of each group of 2 half lanes, the second half to the first: the first vector's groups, then the second's.
  */
-#define LOWER(i, half) (((i) < LANES / 2 ? 0 : LANES) + (i) % (LANES / 2) / (half) * 2 * (half) + (i) % (LANES / 2) % (half))
-#define LOWER4(i, half) LOWER(i, half), LOWER(i + 1, half), LOWER(i + 2, half), LOWER(i + 3, half)
-
 INLINE vfloat sum_each(const vfloat *of, const int COUNT) {
     vfloat v[LANES];
     UNROLL for (int i = 0; i < COUNT; i++) v[i] = of[i];
     int count = COUNT;
     UNROLL for (int half = LANES / 2; half > 0; half /= 2) {
-        /* An initialiser, not a loop: compilers make a loop's indices anew at run time. */
-#if defined(__AVX512F__)
-        const vint low = {LOWER4(0, half), LOWER4(4, half), LOWER4(8, half), LOWER4(12, half)};
-#elif defined(__AVX2__)
-        const vint low = {LOWER4(0, half), LOWER4(4, half)};
-#else
-        const vint low = {LOWER4(0, half)};
-#endif
+        const vint low = EACH_LANE(LOWER, half);
         UNROLL for (int p = 0; p < (count + 1) / 2; p++) {
             const vfloat first = v[2 * p], second = v[MIN(2 * p + 1, count - 1)];
             v[p] = __builtin_shuffle(first, second, low) + __builtin_shuffle(first, second, low + half);

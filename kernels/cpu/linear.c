@@ -186,13 +186,11 @@ INLINE void segment(vfloat *sums, const char *const *w, long bytes, const char *
     for (long byte = 0; byte < bytes; byte += sizeof(vuint)) {
         vuint ws[MOST_ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) ws[r] = raw(w[r] + byte);
-        if (next) {
-            UNROLL for (int r = 0; r < ROWS; r++) {
-                if (r < ahead.lines) __builtin_prefetch(next + r * ahead.apart, 0, 2);
-                if (COUNT <= FEW_INPUTS) __builtin_prefetch(w[r] + byte + NEAR);  /* for more the first-level cache is x's */
-            }
-            next += stride;
+        UNROLL for (int r = 0; r < ROWS; r++) {
+            if (r < ahead.lines) __builtin_prefetch(next + r * ahead.apart, 0, 2);
+            if (COUNT <= FEW_INPUTS) __builtin_prefetch(w[r] + byte + NEAR);  /* for more the first-level cache is x's */
         }
+        next += stride;
         UNROLL for (int part = 0; part < parts_of(form); part++) {
             UNROLL for (int c = 0; c < COUNT; c++) {
                 vuint xs = raw(x + c * sizeof(vuint));

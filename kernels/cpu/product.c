@@ -38,18 +38,10 @@ INLINE long packed_tile(const struct product *p) { return p->k * ROWS + LANES; }
 /* Of LANES vectors, the one that holds the i-th element of each in place of the i-th; all at once, in halves. */
 #define UPPER(i, half) ((i) & (half) ? LANES + (i) - (half) : (i))
 #define UNDER(i, half) ((i) & (half) ? LANES + (i) : (i) + (half))
-#define FOUR(F, i, half) F(i, half), F(i + 1, half), F(i + 2, half), F(i + 3, half)
-#if defined(__AVX512F__)
-#define EACH(F, half) {FOUR(F, 0, half), FOUR(F, 4, half), FOUR(F, 8, half), FOUR(F, 12, half)}
-#elif defined(__AVX2__)
-#define EACH(F, half) {FOUR(F, 0, half), FOUR(F, 4, half)}
-#else
-#define EACH(F, half) {FOUR(F, 0, half)}
-#endif
 
 INLINE void transpose(vfloat *v) {
     UNROLL for (int half = LANES / 2; half > 0; half /= 2) {
-        const vint upper = EACH(UPPER, half), under = EACH(UNDER, half);
+        const vint upper = EACH_LANE(UPPER, half), under = EACH_LANE(UNDER, half);
         UNROLL for (int i = 0; i < LANES; i++) {
             if (i & half) continue;
             const vfloat one = v[i], other = v[i + half];

@@ -148,7 +148,10 @@ public interface Kernels {
      */
     void linear(Tensor x, Tensor w, TileTable tiles, Tensor y);
 
-    /** Whether {@link #linear} over {@value #MANY_ROWS} rows of this type at a time is faster than libtorch's product of all. */
+    /**
+     * Whether many rows of this type are faster through these kernels than through libtorch's products: {@link #linear} over
+     * {@value #MANY_ROWS} of them at a time, and {@link #product}, which is libtorch's elsewhere.
+     */
     default boolean suitsManyRows(DType type) {
         return false;
     }

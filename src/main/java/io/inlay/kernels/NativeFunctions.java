@@ -14,8 +14,8 @@ import java.lang.invoke.MethodHandle;
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
         MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear,
-        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, MethodHandle assemble, MethodHandle decodeAttention, MethodHandle pagedAttention,
-        MethodHandle causalAttention, MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
+        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, MethodHandle assemble, MethodHandle decodeAttention,
+        MethodHandle pagedAttention, MethodHandle causalAttention, MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
 
     static NativeFunctions bind(SymbolLookup symbols) {
         return new NativeFunctions(

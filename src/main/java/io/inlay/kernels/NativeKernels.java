@@ -29,10 +29,10 @@ public final class NativeKernels implements Kernels {
     private final boolean widens;
 
     private NativeKernels(InstructionSet set, NativeFunctions functions, int threads) {
-        this.widens = set.widensBf16();
         this.set = set;
         this.functions = functions;
         this.threads = threads;
+        this.widens = set.widensBf16();
     }
 
     /** The library for this instruction set, which the processor must have; {@code threads} counts the caller's. */
