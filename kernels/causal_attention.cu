@@ -19,6 +19,7 @@
 // Floor: 4 D operations for each pair of a query and a key that it sees; meant to run at 0.3 of the GEMM rate of an H100 at 2048 positions.
 // Reference: ScalarAttention.forward, Kernels.pagedCausalAttention.
 #include "inlay.cuh"
+#include "pages.cuh"
 #include "sequences.cuh"
 
 #define KEYS 64

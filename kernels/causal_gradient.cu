@@ -17,6 +17,7 @@
 // Floor: 10 D operations for each pair of a query and a key that it sees; meant to run at 0.2 of the GEMM rate of an H100 at 2048
 // positions. Reference: ScalarAttention.backward.
 #include "inlay.cuh"
+#include "pages.cuh"
 #include "sequences.cuh"
 
 #define STREAMED 32

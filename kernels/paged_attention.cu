@@ -14,9 +14,9 @@
 // Floor: 2 G length D elements a row; meant to run at 0.75 of an H100's bandwidth from 4 MB of cache on.
 // Reference: ScalarKernels.decodeAttention, Kernels.pagedAttention.
 #include "inlay.cuh"
+#include "pages.cuh"
 
 #define SPLIT 256
-#define PAGE 16
 #define HEADS 4
 #define THREADS 128
 #define AHEAD 4  // positions that a lane loads at once
@@ -57,8 +57,7 @@ struct PagedCache {
     int group, dim;
 
     __device__ __forceinline__ const T* row(int position) const {
-        const char* page = reinterpret_cast<const char*>(pages[position / PAGE]) + offset;
-        return reinterpret_cast<const T*>(page) + static_cast<long long>(group * PAGE + position % PAGE) * dim;
+        return row_in_pages<const T>(pages, offset, group, position, dim);
     }
 };
 

@@ -18,8 +18,7 @@
 // Floor: 4 bytes an element of bf16, the table from the cache; meant to run at 0.8 of the bandwidth; one launch's latency at the sizes of
 // decoding. References: ScalarKernels.rope, Kernels.ropeAndKeep.
 #include "inlay.cuh"
-
-#define PAGE 16
+#include "pages.cuh"
 
 // Eight pairs of a head, rotated.
 template <typename T>
@@ -86,10 +85,8 @@ __device__ __forceinline__ void rotate_and_keep(T* query, long long token_stride
         write_pairs(at, x1, x2, first, half, packed);
         if (group >= 0) {
             const int last = lengths[n] - 1;
-            const unsigned long long page = pages[n * most + last / PAGE];
-            const int within = (group * PAGE + last % PAGE) * dim;
-            T* key_at = reinterpret_cast<T*>(page + key_offset) + within;
-            T* value_at = reinterpret_cast<T*>(page + value_offset) + within;
+            T* key_at = row_in_pages<T>(pages + n * most, key_offset, group, last, dim);
+            T* value_at = row_in_pages<T>(pages + n * most, value_offset, group, last, dim);
             write_pairs(key_at, x1, x2, first, half, whole && aligned16(key_at));
             const bool copied = whole && aligned16(value_at) && aligned16(value + row);
             copy8(value_at, value + row, first, half, copied);

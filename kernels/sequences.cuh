@@ -3,10 +3,10 @@
 #pragma once
 
 #include "inlay.cuh"
+#include "pages.cuh"
 
 #define ROWS 64
 #define THREADS 128
-#define PAGE 16
 
 // Elements of shared memory from a row to the next: eight rows of a matrix lie in different banks.
 #define PITCH(D) ((D) + 8)
@@ -34,11 +34,7 @@ struct PagesOf {
     int head, dim, length;
 
     __device__ __forceinline__ const T* row(int position) const {
-        if (position >= length) {
-            return nullptr;
-        }
-        const char* page = reinterpret_cast<const char*>(pages[position / PAGE]) + offset;
-        return reinterpret_cast<const T*>(page) + static_cast<long long>(head * PAGE + position % PAGE) * dim;
+        return position < length ? row_in_pages<const T>(pages, offset, head, position, dim) : nullptr;
     }
 };
 

@@ -1,7 +1,6 @@
 package io.inlay.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
@@ -43,8 +42,7 @@ class CudaDecodingTest {
 
     @BeforeEach
     void find() {
-        assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
-        launcher = new CountedLauncher(HostLauncher.find().orElseThrow());
+        launcher = new CountedLauncher(HostLauncher.required());
     }
 
     @AfterEach

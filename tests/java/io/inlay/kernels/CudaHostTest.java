@@ -7,7 +7,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -19,8 +18,7 @@ class CudaHostTest {
 
     @BeforeEach
     void find() {
-        Assumptions.assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
-        host = HostLauncher.find().orElseThrow();
+        host = HostLauncher.required();
     }
 
     @AfterEach

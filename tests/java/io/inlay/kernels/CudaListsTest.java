@@ -2,7 +2,6 @@ package io.inlay.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
@@ -37,8 +36,7 @@ class CudaListsTest {
 
     @BeforeEach
     void find() {
-        assumeTrue(HostLauncher.find().isPresent(), "there is no C++ compiler");
-        launcher = new CountedLauncher(HostLauncher.find().orElseThrow());
+        launcher = new CountedLauncher(HostLauncher.required());
         cuda = new CudaKernels(launcher);
         s = new Samples(TORCH, 4, 0);
     }

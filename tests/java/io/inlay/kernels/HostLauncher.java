@@ -2,6 +2,7 @@ package io.inlay.kernels;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -36,6 +37,13 @@ final class HostLauncher implements CudaLauncher {
     /** Empty where there is no C++ compiler; a kernel that does not compile is an error. */
     static Optional<HostLauncher> find() {
         return LIBRARY.map(HostLauncher::new);
+    }
+
+    /** For tests of it alone, which are skipped where there is none. */
+    static HostLauncher required() {
+        Optional<HostLauncher> found = find();
+        assumeTrue(found.isPresent(), "there is no C++ compiler");
+        return found.get();
     }
 
     private static Optional<SymbolLookup> build() {
