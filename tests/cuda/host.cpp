@@ -73,6 +73,15 @@ int add(const Kernel& kernel) {
     return static_cast<int>(kernels().size());
 }
 
+static const Kernel* find(const char* name) {
+    for (const Kernel& each : kernels()) {
+        if (strcmp(each.name, name) == 0) {
+            return &each;
+        }
+    }
+    return nullptr;
+}
+
 static std::mutex pool_lock;
 static std::vector<std::unique_ptr<Worker>> pool;
 
@@ -128,6 +137,18 @@ static int cpu_threads() {
 
 }  // namespace inlay_host
 
+// The bytes of a kernel's arguments and which are pointers; their number, or -1 where there is no such kernel.
+extern "C" __attribute__((visibility("default"))) int inlay_cuda_arguments(
+        const char* name, const unsigned char** sizes, const unsigned char** pointers) {
+    const inlay_host::Kernel* kernel = inlay_host::find(name);
+    if (kernel == nullptr) {
+        return -1;
+    }
+    *sizes = kernel->sizes;
+    *pointers = kernel->pointers;
+    return kernel->count;
+}
+
 // As cuLaunchKernel: `geometry` is grid x y z, block x y z; `parameters` has the address of each argument, `sizes` its bytes, which must be
 // the kernel's. Returns when all is done: 0, or 1 with what went wrong in `error`.
 extern "C" __attribute__((visibility("default"))) int inlay_cuda_launch(
@@ -135,10 +156,7 @@ extern "C" __attribute__((visibility("default"))) int inlay_cuda_launch(
         char* error, int error_bytes) {
     using namespace inlay_host;
     Launch launch;
-    launch.kernel = nullptr;
-    for (const Kernel& each : kernels()) {
-        launch.kernel = strcmp(each.name, name) == 0 ? &each : launch.kernel;
-    }
+    launch.kernel = find(name);
     launch.grid = {geometry[0], geometry[1], geometry[2]};
     launch.block = {geometry[3], geometry[4], geometry[5]};
     launch.dynamic_bytes = shared_bytes;

@@ -79,6 +79,7 @@ struct Kernel {
     Function function;
     void (*invoke)(Function function, void** parameters);
     const unsigned char* sizes;
+    const unsigned char* pointers;  // whether each argument is one
     int count;
 };
 int add(const Kernel& kernel);
@@ -92,11 +93,12 @@ void unpack(void (*kernel)(A...), void** parameters, std::index_sequence<I...>) 
 template <typename... A>
 int add(const char* name, void (*kernel)(A...)) {
     static const unsigned char sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
+    static const unsigned char pointers[sizeof...(A) + 1] = {std::is_pointer<A>::value..., 0};
     return add(Kernel{name, reinterpret_cast<Function>(kernel),
                       [](Function function, void** parameters) {
                           unpack(reinterpret_cast<void (*)(A...)>(function), parameters, std::index_sequence_for<A...>());
                       },
-                      sizes, static_cast<int>(sizeof...(A))});
+                      sizes, pointers, static_cast<int>(sizeof...(A))});
 }
 
 // ---- shuffles ----
