@@ -5,11 +5,13 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** Counts what goes to the device. */
-final class CountedLauncher implements CudaLauncher {
+class CountedLauncher implements CudaLauncher {
 
     private final CudaLauncher launcher;
     private final List<String> launched = new ArrayList<>();
     private int uploads;
+    private int graphs;
+    private int graphsHeld;
 
     CountedLauncher(CudaLauncher launcher) {
         this.launcher = launcher;
@@ -20,6 +22,16 @@ final class CountedLauncher implements CudaLauncher {
         return List.copyOf(launched);
     }
 
+    /** Graphs that were launched; their kernels are among {@link #launched} too. */
+    synchronized int graphs() {
+        return graphs;
+    }
+
+    /** Graphs that were made and not given back. */
+    synchronized int graphsHeld() {
+        return graphsHeld;
+    }
+
     /** Copies to the device. */
     synchronized int uploads() {
         return uploads;
@@ -28,6 +40,7 @@ final class CountedLauncher implements CudaLauncher {
     synchronized void forget() {
         launched.clear();
         uploads = 0;
+        graphs = 0;
     }
 
     @Override
@@ -41,6 +54,32 @@ final class CountedLauncher implements CudaLauncher {
             launched.add(launch.kernel());
         }
         launcher.launch(launch);
+    }
+
+    @Override
+    public CudaGraph graph(List<CudaLaunch> launches) {
+        CudaGraph graph = launcher.graph(launches);
+        synchronized (this) {
+            graphsHeld++;
+        }
+        return new CudaGraph() {
+            @Override
+            public void launch() {
+                synchronized (CountedLauncher.this) {
+                    graphs++;
+                    launches.forEach(each -> launched.add(each.kernel()));
+                }
+                graph.launch();
+            }
+
+            @Override
+            public void close() {
+                synchronized (CountedLauncher.this) {
+                    graphsHeld--;
+                }
+                graph.close();
+            }
+        };
     }
 
     @Override

@@ -76,6 +76,7 @@ class CudaDecodingTest {
                 close("step " + step, actual.decode(5 + step, ours, WeightOverlay.none()),
                         expected.decode(5 + step, theirs, WeightOverlay.none()));
                 assertThat(launcher.uploads()).as("step %d", step).isOne();
+                assertThat(launcher.graphs()).as("step %d: before the pages are copied, and after", step).isEqualTo(step < 2 ? 0 : 2);
                 assertThat(launcher.launched()).filteredOn(each -> each.contains("rope") || each.contains("keep"))
                         .hasSize(device.config().layers()).containsOnly("rope_keep_f32");
             }

@@ -178,7 +178,7 @@ class CudaListsTest {
             tables[i] = s.tiles(DType.BF16, 128, 128, i % 2 == 0 ? 64 : 128);
         }
         CudaTables copies = new CudaTables(launcher);
-        CudaTableLists lists = new CudaTableLists(launcher, copies, 64);
+        CudaTableLists lists = new CudaTableLists(new GraphedLauncher(launcher), copies, 64);
         for (int[] pair : new int[][] {{0, 1}, {1, 2}, {0, 1}, {2, 3}, {0, 1}, {1, 2}, {1, 0}}) {
             List<TileTable> tiles = List.of(tables[pair[0]], tables[pair[1]]);
             lists.with(tiles, address -> {

@@ -124,7 +124,7 @@ class RopeAndKeepTest {
             Tensor table = s.normal(DType.FP32, 1, 3, 2);
             Tensor positions = s.scope().of(Device.CPU, new int[] {3}, 1);
             CudaRows rows = new CudaRows(host, new CudaTables(host));
-            new CudaPages(host).with("ropeAndKeep", List.of(cache),
+            new CudaPages(new GraphedLauncher(host)).with("ropeAndKeep", List.of(cache),
                     lists -> rows.ropeAndKeep(query, key, value, table, positions, cache, lists));
             assertThat(Scope.floats(TORCH, query)).containsOnly(Float.NaN);
             assertThat(elements(cache, false)).containsOnly(Float.NaN);

@@ -60,7 +60,7 @@ class ScratchBytesTest {
             int[] tokens = new SplittableRandom(1).ints(cache.capacity() - 1, 5, 500).toArray();
             inference.prefill(tokens, cache, WeightOverlay.none());
             long held = model.torch().devices().held(HostAsCuda.DEVICE).get("activations");
-            long computed = new ScratchBytes(model.config(), type).serving();
+            long computed = new ScratchBytes(model.config(), type).serving(model.kernels().rowsOfAStep());
             assertThat(held).isBetween(computed / 4, computed);
         }
     }

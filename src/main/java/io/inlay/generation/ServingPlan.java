@@ -1,6 +1,7 @@
 package io.inlay.generation;
 
 import io.inlay.Problem;
+import io.inlay.kernels.DeviceKernels;
 import io.inlay.model.LlamaConfig;
 import io.inlay.model.ModelOptions;
 import io.inlay.model.ScratchBytes;
@@ -28,7 +29,7 @@ public record ServingPlan(String model, long weights, long cache, long deltas, l
         int positions = options.maxContext() == 0 ? config.maxPositions() : options.maxContext();
         long rope = 4L * positions * config.headDim();
         return new ServingPlan(model, config.parameterCount() * options.dtype().bytes() + rope, cacheBytes, residentBytes,
-                new ScratchBytes(config, options.dtype()).serving());
+                new ScratchBytes(config, options.dtype()).serving(DeviceKernels.rowsOfAStep(options.device())));
     }
 
     public long total() {

@@ -43,7 +43,7 @@ final class CudaAttention {
         requireDim("decodeAttention", q.dim(1));
         int heads = q.dim(0);
         int splits = Math.ceilDiv(length, SPLIT);
-        try (DeviceBuffer partial = launcher.buffer(4L * heads * splits * (q.size(1) + 2))) {
+        try (DeviceBuffer partial = launcher.scratch(4L * heads * splits * (q.size(1) + 2))) {
             single("decode_attention", q, q.dim(1)).grid(splits, blocks(heads, keys.dim(0)), 1).matrix(q)
                     .tensor(keys).number(keys.stride(0)).number(keys.stride(1)).tensor(values).number(values.stride(0))
                     .number(values.stride(1)).integer(length).address(partial.address()).integer(heads).integer(keys.dim(0))
@@ -64,7 +64,7 @@ final class CudaAttention {
     /** @param first of the caches, whose layer and sizes all have */
     private void pagedAttention(Tensor q, KvPages first, CudaPages.Lists lists, float scale, Tensor out) {
         int rows = q.dim(0);
-        try (DeviceBuffer partial = launcher.buffer(4L * q.dim(1) * lists.splits() * (q.size(2) + 2))) {
+        try (DeviceBuffer partial = launcher.scratch(4L * q.dim(1) * lists.splits() * (q.size(2) + 2))) {
             single("paged_attention", q, q.dim(2)).grid(Math.ceilDiv(lists.longest(), SPLIT), blocks(q.dim(1), first.groups()), rows)
                     .tensor(q).number(q.stride(0)).number(q.stride(1)).address(lists.pages()).number(lists.most())
                     .address(lists.lengths()).address(lists.firsts()).number(first.keyOffset()).number(first.valueOffset())
@@ -107,7 +107,7 @@ final class CudaAttention {
         requireDim("causalAttentionBackward", q.dim(2));
         long sequences = starts.size(0) - 1;
         int shared = tiled(q) ? backwardBytes(q.dim(2)) : 0;
-        try (DeviceBuffer delta = launcher.buffer(4 * q.size(0) * q.size(1))) {
+        try (DeviceBuffer delta = launcher.scratch(4 * q.size(0) * q.size(1))) {
             strided(CudaLaunch.of("causal_delta", q).grid(Math.ceilDiv(q.size(0), ROWS_ANY), q.size(1), 1).block(THREADS), gradOut, out)
                     .integer(q.dim(2)).number(q.size(0)).address(delta.address()).on(launcher);
             CudaLaunch keys = rows("causal_gradient_keys", q, q.size(0), sequences, k.dim(1)).shared(shared);

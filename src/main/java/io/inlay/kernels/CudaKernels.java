@@ -14,6 +14,7 @@ import java.util.List;
 public final class CudaKernels implements Kernels {
 
     private final String name;
+    private final GraphedLauncher launcher;
     private final CudaRows rows;
     private final CudaSums sums;
     private final CudaLinears linears;
@@ -22,7 +23,8 @@ public final class CudaKernels implements Kernels {
     private final CudaSampling sampling;
     private final CudaPages pages;
 
-    public CudaKernels(CudaLauncher launcher) {
+    public CudaKernels(CudaLauncher device) {
+        this.launcher = new GraphedLauncher(device);
         CudaTables tables = new CudaTables(launcher);
         this.name = "cuda on " + launcher.name();
         this.rows = new CudaRows(launcher, tables);
@@ -37,6 +39,17 @@ public final class CudaKernels implements Kernels {
     @Override
     public String name() {
         return name;
+    }
+
+    @Override
+    public int rowsOfAStep() {
+        return CudaLinears.MOST_ROWS;
+    }
+
+    /** As graphs, where the same launches come again. */
+    @Override
+    public void together(Runnable work) {
+        launcher.together(work);
     }
 
     @Override

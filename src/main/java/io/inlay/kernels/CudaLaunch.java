@@ -128,7 +128,24 @@ public final class CudaLaunch {
         return this;
     }
 
-    /** Launches unless there is nothing to do. */
+    /** Whether it launches the same with the same arguments, but for what lies in memory. */
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof CudaLaunch that && kernel.equals(that.kernel) && sharedBytes == that.sharedBytes
+                && Arrays.equals(geometry, that.geometry) && Arrays.equals(values, 0, count, that.values, 0, that.count)
+                && Arrays.equals(sizes, 0, count, that.sizes, 0, that.count);
+    }
+
+    @Override
+    public int hashCode() {
+        int hash = 31 * kernel.hashCode() + Arrays.hashCode(geometry);
+        for (int i = 0; i < count; i++) {
+            hash = 31 * hash + Long.hashCode(values[i]);
+        }
+        return hash;
+    }
+
+    /** Launches unless there is nothing to do. It is not to be changed after that. */
     void on(CudaLauncher launcher) {
         if (geometry[0] > 0 && geometry[1] > 0 && geometry[2] > 0) {
             launcher.launch(this);

@@ -1,6 +1,7 @@
 package io.inlay.kernels;
 
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * Where CUDA kernels run: a GPU, or in tests the CPU. What is launched, copied and freed happens in that order, later than the call unless
@@ -13,6 +14,13 @@ public interface CudaLauncher extends AutoCloseable {
 
     /** Starts a kernel; a failure may show in a later call only. */
     void launch(CudaLaunch launch);
+
+    /**
+     * Makes these launches, none of which is started by it, ready to be started together; all were launched before.
+     *
+     * @throws IllegalStateException with the driver's words
+     */
+    CudaGraph graph(List<CudaLaunch> launches);
 
     /** Memory of the device, aligned to 256 bytes, its contents undefined. */
     long allocate(long bytes);
@@ -29,9 +37,14 @@ public interface CudaLauncher extends AutoCloseable {
     @Override
     void close();
 
-    /** Memory for the length of a block of code. */
+    /** {@link #allocate} for the length of a block of code, or until it is closed. */
     default DeviceBuffer buffer(long bytes) {
-        return new DeviceBuffer(this, allocate(bytes), bytes);
+        return new DeviceBuffer(allocate(bytes), bytes, this::free);
+    }
+
+    /** A buffer for what one launch leaves to the next, given back on the same thread once both are launched. */
+    default DeviceBuffer scratch(long bytes) {
+        return buffer(bytes);
     }
 
     /** A buffer with these bytes. */

@@ -17,7 +17,7 @@ final class CudaLinears {
     private static final int PACK_BYTES = 16;
 
     /** Rows of x that one launch takes, and up to which warps do not share them. */
-    private static final int MOST_ROWS = 64;
+    static final int MOST_ROWS = 64;
     private static final int FEW_ROWS = 8;
 
     /** Slices of K that are summed apart. */
@@ -63,14 +63,14 @@ final class CudaLinears {
         }
     }
 
-    private final CudaLauncher launcher;
+    private final GraphedLauncher launcher;
     private final CudaTables tables;
     private final CudaTableLists lists;
 
     /** Zeros between launches: blocks that share an output count themselves in it. */
     private DeviceBuffer counters;
 
-    CudaLinears(CudaLauncher launcher, CudaTables tables) {
+    CudaLinears(GraphedLauncher launcher, CudaTables tables) {
         this.launcher = launcher;
         this.tables = tables;
         this.lists = new CudaTableLists(launcher, tables, LIST_BYTES);
@@ -150,9 +150,9 @@ final class CudaLinears {
             launch.grid(blocks).address(0).address(0).on(launcher);
             return;
         }
-        try (DeviceBuffer partial = launcher.buffer(4L * SLICES * m * o)) {
+        try (DeviceBuffer partial = launcher.scratch(4L * SLICES * m * o)) {
             // Two launches may not count in the same counters at once; on a device they run one after another anyway.
-            synchronized (this) {
+            synchronized (launcher) {
                 launch.grid(blocks, SLICES, 1).address(partial.address()).address(counters(blocks)).on(launcher);
             }
         }

@@ -15,11 +15,14 @@ final class CudaPages {
     /** Positions that attention sums apart. */
     static final int SPLIT = 256;
 
+    /** Room in a cache's list, doubled as it grows: launches that are given it are the same for many steps. */
+    private static final long FEWEST_PAGES = 16;
+
     /**
      * Addresses of what the device has of R caches, and their bounds.
      *
      * @param pages addresses of pages [R, most]
-     * @param most pages of the longest cache
+     * @param most pages that there is room for in each list
      * @param firsts how many splits the caches before have, as longs [R]
      * @param lengths ints [R]
      * @param longest of the lengths
@@ -28,7 +31,7 @@ final class CudaPages {
     record Lists(long pages, long most, long firsts, long lengths, int longest, long splits) {
     }
 
-    private final CudaLauncher launcher;
+    private final GraphedLauncher launcher;
 
     /** The copy, and the same bytes here; both have room for more. Null lists: what the copy holds is not known. */
     private Lists lists;
@@ -36,7 +39,7 @@ final class CudaPages {
     private DeviceBuffer copy;
     private MemorySegment same = MemorySegment.NULL;
 
-    CudaPages(CudaLauncher launcher) {
+    CudaPages(GraphedLauncher launcher) {
         this.launcher = launcher;
     }
 
@@ -54,7 +57,7 @@ final class CudaPages {
             }
         }
         // No other batch may take the copy's place before these launches.
-        synchronized (this) {
+        synchronized (launcher) {
             if (!holds(caches)) {
                 copy(caches);
             }
@@ -82,7 +85,10 @@ final class CudaPages {
         lists = null;
         rows = caches.size();
         int longest = caches.stream().mapToInt(KvPages::length).max().orElseThrow();
-        long most = Math.ceilDiv(longest, KvPages.PAGE);
+        long most = FEWEST_PAGES;
+        while (most * KvPages.PAGE < longest) {
+            most *= 2;
+        }
         long bytes = lengths(rows, most) + 4L * rows;
         makeRoom(bytes);
         long splits = 0;

@@ -59,7 +59,7 @@ final class CudaRows {
         // A group takes more rows where a grid would not have that many.
         long group = Math.max(GROUP, Math.ceilDiv(rows, CudaLaunch.MOST_ROWS));
         int groups = Math.toIntExact(Math.ceilDiv(rows, group));
-        try (DeviceBuffer partial = launcher.buffer(4 * groups * width)) {
+        try (DeviceBuffer partial = launcher.scratch(4 * groups * width)) {
             int threads = CudaLaunch.threads(width);
             CudaLaunch.of("rms_norm_weight", x).grid(Math.ceilDiv(width, threads * PIECE), groups, 1).block(threads)
                     .matrix(gradOut).matrix(x).tensor(rstd).address(partial.address()).number(rows).number(group).number(width)
@@ -108,7 +108,7 @@ final class CudaRows {
         for (long from = 0; from < logits.size(0); from += CudaLaunch.MOST_ROWS) {
             long rows = Math.min(CudaLaunch.MOST_ROWS, logits.size(0) - from);
             long first = logits.address() + from * logits.stride(0) * logits.dtype().bytes();
-            try (DeviceBuffer partial = launcher.buffer(8 * rows * chunks)) {
+            try (DeviceBuffer partial = launcher.scratch(8 * rows * chunks)) {
                 CudaLaunch.of("cross_entropy_sums", logits).grid(chunks, rows, 1).block(THREADS).address(first).number(logits.stride(0))
                         .address(targets.address() + 4 * from).address(losses.address() + 4 * from).address(partial.address())
                         .number(vocabulary).number(CHUNK).on(launcher);

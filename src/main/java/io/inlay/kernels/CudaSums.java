@@ -58,7 +58,7 @@ final class CudaSums {
         int down = (int) Math.min(MOST_PARTIALS / across, first.rows());
         int blocks = across * down;
         int partials = Math.multiplyExact(blocks, planes.size());
-        try (DeviceBuffer partial = launcher.buffer(8L * partials); DeviceBuffer sum = launcher.buffer(8);
+        try (DeviceBuffer partial = launcher.scratch(8L * partials); DeviceBuffer sum = launcher.scratch(8);
                 Arena arena = Arena.ofConfined()) {
             long at = partial.address();
             for (Plane plane : planes) {

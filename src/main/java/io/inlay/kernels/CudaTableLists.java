@@ -17,7 +17,7 @@ final class CudaTableLists {
 
     private static final int ALIGNMENT = 16;
 
-    private final CudaLauncher launcher;
+    private final GraphedLauncher launcher;
     private final CudaTables tables;
     private final int bytes;
     private final Map<ByteBuffer, Integer> offsets = new HashMap<>();
@@ -25,7 +25,7 @@ final class CudaTableLists {
     private int taken;
 
     /** @param bytes for all lists; one of M rows takes 12 M of them */
-    CudaTableLists(CudaLauncher launcher, CudaTables tables, int bytes) {
+    CudaTableLists(GraphedLauncher launcher, CudaTables tables, int bytes) {
         this.launcher = launcher;
         this.tables = tables;
         this.bytes = bytes;
@@ -45,7 +45,7 @@ final class CudaTableLists {
             list.putInt(8 * rows + 4 * m, tiles.get(m) == null ? 0 : tiles.get(m).edge());
         }
         // No other list may take this one's place before these launches.
-        synchronized (this) {
+        synchronized (launcher) {
             Integer found = offsets.get(list);
             int offset = found == null ? copy(list) : found;
             launches.accept(copies.address() + offset);

@@ -1,10 +1,16 @@
 package io.inlay.kernels;
 
-/** Memory of a device that is given back on close; kernels launched before that may still use it. */
-record DeviceBuffer(CudaLauncher launcher, long address, long bytes) implements AutoCloseable {
+import java.util.function.LongConsumer;
+
+/**
+ * Memory of a device that is given back on close; kernels launched before that may still use it.
+ *
+ * @param giveBack takes the address
+ */
+record DeviceBuffer(long address, long bytes, LongConsumer giveBack) implements AutoCloseable {
 
     @Override
     public void close() {
-        launcher.free(address);
+        giveBack.accept(address);
     }
 }

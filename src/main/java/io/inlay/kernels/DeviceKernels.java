@@ -41,6 +41,11 @@ public final class DeviceKernels {
         return new CudaKernels(cuda(torch, device));
     }
 
+    /** {@link Kernels#rowsOfAStep()} of a device's kernels, which need not be there. */
+    public static int rowsOfAStep(Device device) {
+        return device.isCpu() ? 16 : CudaLinears.MOST_ROWS;
+    }
+
     private static JCudaLauncher cuda(Libtorch torch, Device device) {
         return JCudaLauncher.open(torch, device.index(), () -> torch.devices().currentStream(device));
     }

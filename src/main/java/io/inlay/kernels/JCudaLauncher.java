@@ -12,6 +12,7 @@ import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
@@ -22,9 +23,13 @@ import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
+import jcuda.driver.CUgraph;
+import jcuda.driver.CUgraphExec;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
+import jcuda.driver.CUstreamCaptureMode;
+import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 
 /**
@@ -54,6 +59,8 @@ public final class JCudaLauncher implements CudaLauncher {
     private final int major;
     private final int minor;
     private final int driver;
+    private final CUstream capture = new CUstream();
+    private boolean capturing;
     private final Map<String, CUmodule> modules = new ConcurrentHashMap<>();
     private final Map<String, CUfunction> functions = new ConcurrentHashMap<>();
     private final Map<Long, Scope> allocated = new ConcurrentHashMap<>();
@@ -129,6 +136,10 @@ public final class JCudaLauncher implements CudaLauncher {
     @Override
     public void launch(CudaLaunch work) {
         enter();
+        launch(work, currentStream());
+    }
+
+    private void launch(CudaLaunch work, CUstream on) {
         CUfunction function = functions.computeIfAbsent(work.kernel(), this::function);
         if (work.sharedBytes() > PLAIN_SHARED) {
             check(JCudaDriver.cuFuncSetAttribute(function, CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
@@ -136,8 +147,56 @@ public final class JCudaLauncher implements CudaLauncher {
         }
         try (Arena arena = Arena.ofConfined()) {
             check(JCudaDriver.cuLaunchKernel(function, work.geometry(0), work.geometry(1), work.geometry(2), work.geometry(3),
-                    work.geometry(4), work.geometry(5), work.sharedBytes(), currentStream(), new HostPointer(work.parameters(arena)), null),
+                    work.geometry(4), work.geometry(5), work.sharedBytes(), on, new HostPointer(work.parameters(arena)), null),
                     work.kernel());
+        }
+    }
+
+    /** By capture on a stream of its own, since CUDA's default stream cannot be captured; other threads go on meanwhile. */
+    @Override
+    public CudaGraph graph(List<CudaLaunch> launches) {
+        enter();
+        CUgraph graph = new CUgraph();
+        CUgraphExec ready = new CUgraphExec();
+        synchronized (capture) {
+            if (!capturing) {
+                check(JCudaDriver.cuStreamCreate(capture, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+                capturing = true;
+            }
+            check(JCudaDriver.cuStreamBeginCapture(capture, CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture");
+            int ended;
+            try {
+                launches.forEach(each -> launch(each, capture));
+            } finally {
+                ended = JCudaDriver.cuStreamEndCapture(capture, graph);
+            }
+            check(ended, "cuStreamEndCapture");
+        }
+        try {
+            check(JCudaDriver.cuGraphInstantiate(ready, graph, 0), "cuGraphInstantiate");
+        } finally {
+            JCudaDriver.cuGraphDestroy(graph);
+        }
+        return new ReadyGraph(ready);
+    }
+
+    private final class ReadyGraph implements CudaGraph {
+        private final CUgraphExec ready;
+
+        private ReadyGraph(CUgraphExec ready) {
+            this.ready = ready;
+        }
+
+        @Override
+        public void launch() {
+            enter();
+            check(JCudaDriver.cuGraphLaunch(ready, currentStream()), "cuGraphLaunch");
+        }
+
+        @Override
+        public void close() {
+            enter();
+            check(JCudaDriver.cuGraphExecDestroy(ready), "cuGraphExecDestroy");
         }
     }
 
@@ -202,6 +261,10 @@ public final class JCudaLauncher implements CudaLauncher {
         allocated.values().forEach(Scope::close);
         allocated.clear();
         enter();
+        if (capturing) {
+            check(JCudaDriver.cuStreamDestroy(capture), "cuStreamDestroy");
+            capturing = false;
+        }
         modules.values().forEach(JCudaDriver::cuModuleUnload);
         modules.clear();
         functions.clear();

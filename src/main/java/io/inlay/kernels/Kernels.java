@@ -14,7 +14,7 @@ import java.util.List;
  * output's type (nearest even), and refuse operands that do not fit with an {@link IllegalArgumentException} that names them.
  *
  * <p>Legend: N tokens (rows), H hidden size, F feed-forward size, V vocabulary, D head dimension, Q query heads, G key/value heads
- * (Q is a multiple of G), M rows of a decode batch (1 to 16), K input features, O output features, S cached positions.
+ * (Q is a multiple of G), M rows of a step of decoding, K input features, O output features, S cached positions.
  *
  * <p>Thread-safe: any number of threads may call; each call may use several cores.
  */
@@ -25,6 +25,19 @@ public interface Kernels {
 
     /** For logs and benchmarks: {@code scalar}, {@code vector}, {@code native avx512bf16}. */
     String name();
+
+    /** Rows that a step of decoding puts through {@link #linear} at a time; a device that reads a weight once for more of them has more. */
+    default int rowsOfAStep() {
+        return DeviceKernels.rowsOfAStep(Device.CPU);
+    }
+
+    /**
+     * Runs work that calls these kernels and nothing else that reads or writes the tensors it gives them: on a device all of it may be
+     * started only when the work ends. What such work has left undone when it throws is not done.
+     */
+    default void together(Runnable work) {
+        work.run();
+    }
 
     // ---- embedding ----
 

@@ -24,6 +24,16 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
+    public int rowsOfAStep() {
+        return kernels.rowsOfAStep();
+    }
+
+    @Override
+    public void together(Runnable work) {
+        kernels.together(work);
+    }
+
+    @Override
     public void embed(Tensor table, Tensor ids, Tensor out) {
         long start = System.nanoTime();
         kernels.embed(table, ids, out);

@@ -106,7 +106,7 @@ final class DensePass {
         TileTable tiles = overlay.table(layer, projection);
         Int8Weight bytes = model.int8(weight);
         if (model.dtype() != DType.BF16) {
-            inPieces(x, out, LlamaInference.FEW_ROWS, (rows, some) -> ServedLinear.run(model, rows, weight,
+            inPieces(x, out, kernels.rowsOfAStep(), (rows, some) -> ServedLinear.run(model, rows, weight,
                     Collections.nCopies((int) rows.size(0), tiles), some));
         } else if (kernels.suitsManyRows(DType.BF16)) {
             Tensor read = bytes == null ? weight : assembled(weight, bytes, tiles);

@@ -47,8 +47,9 @@ public final class LlamaEncoder implements AutoCloseable {
     public void logits(int[] tokens, WeightOverlay overlay, Consumer<float[]> row) {
         Tensor states = states(tokens, overlay);
         LlamaWeights weights = overlay.over(model.weights());
-        for (int from = 0; from < tokens.length - 1; from += LlamaInference.FEW_ROWS) {
-            int rows = Math.min(LlamaInference.FEW_ROWS, tokens.length - 1 - from);
+        int most = model.kernels().rowsOfAStep();
+        for (int from = 0; from < tokens.length - 1; from += most) {
+            int rows = Math.min(most, tokens.length - 1 - from);
             try (Scope scope = new Scope(model.torch())) {
                 Tensor logits = workspace.get("logits", DType.FP32, rows, config.vocabularySize());
                 ServedLinear.run(model, states.narrow(scope, 0, from, rows), weights.head(), logits);

@@ -1,6 +1,7 @@
 package io.inlay.model;
 
 import io.inlay.Problem;
+import io.inlay.kernels.Kernels;
 import io.inlay.kernels.KvPages;
 import io.inlay.tensor.Tensor;
 import java.util.ArrayList;
@@ -19,9 +20,6 @@ import java.util.concurrent.ConcurrentLinkedQueue;
  * depends on nothing else.
  */
 public final class LlamaInference implements AutoCloseable {
-
-    /** Rows of one pass through the kernels. */
-    public static final int FEW_ROWS = 16;
 
     /** Positions of a prompt that are taken in at a time at most, a multiple of a page. */
     public static final int CHUNK = 512;
@@ -108,7 +106,7 @@ public final class LlamaInference implements AutoCloseable {
 
     /**
      * Appends a token to each row's cache, which has the pages for it; rows of one cache follow each other. Returns the logits [V] of those
-     * who ask, null for the others. At most {@value #FEW_ROWS} rows go together, and only over the same whole tensors.
+     * who ask, null for the others. At most {@link Kernels#rowsOfAStep()} rows go together, and only over the same whole tensors.
      */
     public float[][] step(List<Row> rows) {
         float[][] logits = new float[rows.size()][];
@@ -124,7 +122,7 @@ public final class LlamaInference implements AutoCloseable {
             }
             LlamaWeights weights = rows.get(first).overlay().over(base);
             List<Integer> together = new ArrayList<>();
-            for (int i = first; i < done.length && together.size() < FEW_ROWS; i++) {
+            for (int i = first; i < done.length && together.size() < model.kernels().rowsOfAStep(); i++) {
                 if (!done[i] && rows.get(i).overlay().over(base) == weights) {
                     together.add(i);
                     done[i] = true;

@@ -1,5 +1,6 @@
 package io.inlay.model;
 
+import io.inlay.kernels.Kernels;
 import io.inlay.model.LlamaTraining.Activations;
 import io.inlay.tensor.DType;
 
@@ -67,11 +68,15 @@ public final class ScratchBytes {
         return targets * (4 * hidden * element + 2 * FP32) + Math.min(targets, chunk) * row;
     }
 
-    /** Serving: a piece of a prompt, or some rows of several, whichever weights they go through. */
-    public long serving() {
+    /**
+     * Serving: a piece of a prompt, or some rows of several, whichever weights they go through.
+     *
+     * @param rows {@link Kernels#rowsOfAStep()}
+     */
+    public long serving(int rows) {
         long row = (3 * hidden + 2 * key + 2 * query + 2 * feedForward) * element;
         long assembled = feedForward * hidden * element;
-        long step = LlamaInference.FEW_ROWS * (row + (query + hidden) * element + (long) config.vocabularySize() * FP32);
+        long step = rows * (row + (query + hidden) * element + (long) config.vocabularySize() * FP32);
         return LlamaInference.CHUNK * row + assembled + step;
     }
 }

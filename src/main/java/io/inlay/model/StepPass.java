@@ -20,6 +20,9 @@ import java.util.stream.IntStream;
  */
 final class StepPass {
 
+    /** What is handed to a device at a time: so many launches that the device is busy while the next are made. */
+    private static final int LAYERS_TOGETHER = 4;
+
     private final LlamaModel model;
     private final Kernels kernels;
     private final LlamaConfig config;
@@ -27,6 +30,7 @@ final class StepPass {
     private final LlamaWeights weights;
     private final List<LlamaInference.Row> rows;
     private final int[] positions;
+    private final int[] asking;
     private List<WeightOverlay> overlays;
 
     /** Takes the logits [V] after a row's token. */
@@ -46,19 +50,35 @@ final class StepPass {
         this.weights = weights;
         this.rows = rows;
         this.positions = positions;
+        this.asking = IntStream.range(0, rows.size()).filter(i -> rows.get(i).asks()).toArray();
         this.overlays = rows.stream().map(LlamaInference.Row::overlay).toList();
     }
 
     void run(Taker taker) {
+        Tensor ids = integers("ids", rows.stream().mapToInt(LlamaInference.Row::token).toArray());
+        Tensor at = integers("positions", positions);
+        Tensor chosen = asking.length == 0 || asking.length == rows.size() ? null : integers("asking rows", asking);
+        for (int l = 0; l < config.layers(); l += LAYERS_TOGETHER) {
+            int from = l;
+            kernels.together(() -> layers(from, Math.min(from + LAYERS_TOGETHER, config.layers()), ids, at, chosen));
+        }
+        if (asking.length > 0) {
+            give(taker);
+        }
+    }
+
+    /** Layers {@code from} to {@code to - 1}; before the first the embedding, in the last only what is asked for, and the head. */
+    private void layers(int from, int to, Tensor ids, Tensor at, Tensor chosen) {
         int r = rows.size();
         int last = config.layers() - 1;
-        Tensor at = integers("positions", positions);
         Tensor x = slot("x", r, config.hiddenSize());
         Tensor normed = slot("normed", r, config.hiddenSize());
         Tensor branch = slot("branch", r, config.hiddenSize());
-        kernels.embed(weights.embedding(), integers("ids", rows.stream().mapToInt(LlamaInference.Row::token).toArray()), x);
-        kernels.rmsNorm(x, weights.layers().getFirst().inputNorm(), norm(), normed, null);
-        for (int l = 0; l <= last; l++) {
+        if (from == 0) {
+            kernels.embed(weights.embedding(), ids, x);
+            kernels.rmsNorm(x, weights.layers().getFirst().inputNorm(), norm(), normed, null);
+        }
+        for (int l = from; l < to; l++) {
             Tensor query = heads("q", l, Projection.Q, normed, config.heads());
             Tensor key = heads("k", l, Projection.K, normed, config.keyValueHeads());
             Tensor value = heads("v", l, Projection.V, normed, config.keyValueHeads());
@@ -68,7 +88,7 @@ final class StepPass {
             }
             kernels.ropeAndKeep(query, key, value, model.ropeTable(), at, caches);
             if (l == last) {
-                finish(l, x, caches, taker);
+                finish(l, x, caches, chosen);
                 return;
             }
             attend(l, query, caches, branch);
@@ -78,17 +98,19 @@ final class StepPass {
         }
     }
 
-    /** The last layer from its attention on, and the head, for the rows that ask. */
-    private void finish(int layer, Tensor x, List<KvPages> caches, Taker taker) {
-        int[] asking = IntStream.range(0, rows.size()).filter(i -> rows.get(i).asks()).toArray();
+    /**
+     * The last layer from its attention on, and the head, for the rows that ask.
+     *
+     * @param chosen which rows those are, null for all
+     */
+    private void finish(int layer, Tensor x, List<KvPages> caches, Tensor chosen) {
         int r = asking.length;
         if (r == 0) {
             return;
         }
         Tensor sum = x;
         Tensor query = slot("q", rows.size(), config.heads(), config.headDim());
-        if (r < rows.size()) {
-            Tensor chosen = integers("asking rows", asking);
+        if (chosen != null) {
             sum = slot("sum", r, config.hiddenSize());
             kernels.embed(x, chosen, sum);
             long width = (long) config.heads() * config.headDim();
@@ -102,12 +124,19 @@ final class StepPass {
         kernels.addRmsNorm(sum, branch, sum, weights.layers().get(layer).attentionNorm(), norm(), normed, null);
         feedForward(layer, normed, branch);
         kernels.addRmsNorm(sum, branch, sum, weights.norm(), norm(), normed, null);
-        Tensor logits = workspace.get("step.logits", DType.FP32, r, config.vocabularySize());
-        ServedLinear.run(model, normed, weights.head(), logits);
+        ServedLinear.run(model, normed, weights.head(), logits());
+    }
+
+    /** [r, V] */
+    private Tensor logits() {
+        return workspace.get("step.logits", DType.FP32, asking.length, config.vocabularySize());
+    }
+
+    private void give(Taker taker) {
         long bytes = 4L * config.vocabularySize();
         try (Scope copy = new Scope(model.torch())) {
-            MemorySegment all = copy.onHost(logits).segment();
-            for (int i = 0; i < r; i++) {
+            MemorySegment all = copy.onHost(logits()).segment();
+            for (int i = 0; i < asking.length; i++) {
                 taker.take(asking[i], all.asSlice(i * bytes, bytes).toArray(ValueLayout.JAVA_FLOAT));
             }
         }
