@@ -1,11 +1,8 @@
 package io.inlay.kernels;
 
 import io.inlay.Problem;
-import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
 import io.inlay.tensor.Libtorch;
-import io.inlay.tensor.Scope;
-import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
@@ -49,8 +46,7 @@ public final class JCudaLauncher implements CudaLauncher {
     private static final int NAME_BYTES = 256;
     private static final MethodHandle STREAM = streamConstructor();
 
-    private final Libtorch torch;
-    private final Device device;
+    private final DeviceMemory memory;
     private final LongSupplier stream;
     private final CudaImages images;
     private final CUdevice handle = new CUdevice();
@@ -63,11 +59,9 @@ public final class JCudaLauncher implements CudaLauncher {
     private boolean capturing;
     private final Map<String, CUmodule> modules = new ConcurrentHashMap<>();
     private final Map<String, CUfunction> functions = new ConcurrentHashMap<>();
-    private final Map<Long, Scope> allocated = new ConcurrentHashMap<>();
 
-    private JCudaLauncher(Libtorch torch, int index, LongSupplier stream, CudaImages images) {
-        this.torch = torch;
-        this.device = Device.cuda(index);
+    private JCudaLauncher(DeviceMemory memory, int index, LongSupplier stream, CudaImages images) {
+        this.memory = memory;
         this.stream = stream;
         this.images = images;
         start(JCudaDriver.cuInit(0));
@@ -76,7 +70,7 @@ public final class JCudaLauncher implements CudaLauncher {
         driver = number[0];
         check(JCudaDriver.cuDeviceGetCount(number), "cuDeviceGetCount");
         if (index >= number[0]) {
-            throw new Problem(Problem.Code.UNAVAILABLE, "there is no " + device + ": the NVIDIA driver finds " + number[0]
+            throw new Problem(Problem.Code.UNAVAILABLE, "there is no " + Device.cuda(index) + ": the NVIDIA driver finds " + number[0]
                     + " GPUs, counted from 0");
         }
         check(JCudaDriver.cuDeviceGet(handle, index), "cuDeviceGet");
@@ -98,9 +92,14 @@ public final class JCudaLauncher implements CudaLauncher {
      * @throws Problem UNAVAILABLE where there is no driver, no such GPU, or one that is too old
      */
     public static JCudaLauncher open(Libtorch torch, int index, LongSupplier stream) {
+        return open(new TorchMemory(torch, Device.cuda(index)), index, stream);
+    }
+
+    /** With memory of another allocator, which the launcher closes. */
+    static JCudaLauncher open(DeviceMemory memory, int index, LongSupplier stream) {
         CudaImages images = CudaImages.read();
         try {
-            return new JCudaLauncher(torch, index, stream, images);
+            return new JCudaLauncher(memory, index, stream, images);
         } catch (LinkageError missing) {
             throw new Problem(Problem.Code.UNAVAILABLE, "there is no NVIDIA driver (libcuda.so.1) that Inlay's kernels can use; install "
                     + "one for CUDA " + images.cuda() + " or newer, or run on the CPU", missing);
@@ -229,15 +228,12 @@ public final class JCudaLauncher implements CudaLauncher {
 
     @Override
     public long allocate(long bytes) {
-        Scope scope = new Scope(torch);
-        Tensor memory = scope.empty(DType.UINT8, device, Math.max(1, bytes));
-        allocated.put(memory.address(), scope);
-        return memory.address();
+        return memory.allocate(bytes);
     }
 
     @Override
     public void free(long address) {
-        allocated.remove(address).close();
+        memory.free(address);
     }
 
     @Override
@@ -258,8 +254,7 @@ public final class JCudaLauncher implements CudaLauncher {
 
     @Override
     public void close() {
-        allocated.values().forEach(Scope::close);
-        allocated.clear();
+        memory.close();
         enter();
         if (capturing) {
             check(JCudaDriver.cuStreamDestroy(capture), "cuStreamDestroy");
