@@ -18,7 +18,7 @@ static thread_local void* computing;
 
 using namespace inlay_driver;
 
-// Another machine from now on; contexts should have been given back.
+// Another machine from now on.
 INLAY_API void inlay_driver_machine(int version, int devices, int major, int minor, int pageable) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     machine = {version, devices, major, minor, pageable != 0};
@@ -40,6 +40,13 @@ INLAY_API void inlay_driver_held(long long* counts) {
     counts[6] = graphs_held(0);
     counts[7] = graphs_held(1);
     counts[8] = lost;
+}
+
+// As if nobody had used the driver yet.
+INLAY_API void inlay_driver_restart() {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    drop_contexts();
+    lost = 0;
 }
 
 // Work that the device's context has queued.

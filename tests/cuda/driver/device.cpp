@@ -132,6 +132,15 @@ static void destroy(Context& context) {
     context.destroyed = true;
 }
 
+void drop_contexts() {
+    for (const auto& each : contexts.all()) {
+        destroy(*each.second);
+    }
+    contexts.remove_if([](const Context&) { return true; });
+    primaries.clear();
+    initialised = false;
+}
+
 }  // namespace inlay_driver
 
 using namespace inlay_driver;
@@ -253,7 +262,7 @@ INLAY_API int cuCtxSetCurrent(void* context) {
             return INVALID_CONTEXT;
         }
         current = found;
-        return SUCCESS;
+        return current->fault;
     });
 }
 

@@ -238,5 +238,6 @@ size_t ranges(int kind);
 size_t graphs_held(int kind);
 extern size_t lost;
 void drop_graphs(const Context& context);
+void drop_contexts();
 
 }  // namespace inlay_driver

@@ -1,7 +1,10 @@
 // Compiled kernels: what an image has, by its own words, and launches of the same kernels on the CPU.
 #include "driver.h"
 
+#include <algorithm>
 #include <cctype>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <elf.h>
 
@@ -70,7 +73,7 @@ static std::vector<std::string> lines(const std::string& text) {
 }
 
 static Result read_ptx(const std::string& ptx, std::map<std::string, Entry>& entries) {
-    const int version = number_after(ptx, "\n.version "), target = number_after(ptx, "\n.target sm_");
+    const int version = number_after("\n" + ptx, "\n.version "), target = number_after("\n" + ptx, "\n.target sm_");
     if (version < 0 || target < 0) {
         return INVALID_PTX;
     }

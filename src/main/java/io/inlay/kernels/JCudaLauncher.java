@@ -194,8 +194,8 @@ public final class JCudaLauncher implements CudaLauncher {
 
         @Override
         public void close() {
-            enter();
-            check(JCudaDriver.cuGraphExecDestroy(ready), "cuGraphExecDestroy");
+            JCudaDriver.cuCtxSetCurrent(context);
+            JCudaDriver.cuGraphExecDestroy(ready);
         }
     }
 
@@ -252,12 +252,14 @@ public final class JCudaLauncher implements CudaLauncher {
         check(JCudaDriver.cuStreamSynchronize(current), "what was launched on " + name);
     }
 
+    /** Waits for what is under way, which is code of these modules. After a fault the driver refuses all but the context's release. */
     @Override
     public void close() {
         memory.close();
-        enter();
+        JCudaDriver.cuCtxSetCurrent(context);
+        JCudaDriver.cuCtxSynchronize();
         if (capturing) {
-            check(JCudaDriver.cuStreamDestroy(capture), "cuStreamDestroy");
+            JCudaDriver.cuStreamDestroy(capture);
             capturing = false;
         }
         modules.values().forEach(JCudaDriver::cuModuleUnload);
