@@ -484,8 +484,8 @@ class GenerationEngineTest {
         }
 
         @Override
-        public void extend(int[] tokens, KvCache cache, WeightOverlay overlay) {
-            real.extend(tokens, cache, overlay);
+        public void extend(int[] tokens, int whole, KvCache cache, WeightOverlay overlay) {
+            real.extend(tokens, whole, cache, overlay);
         }
 
         @SuppressWarnings("unchecked")

@@ -141,8 +141,8 @@ class Int8LinearsTest {
         int[] prompt = tokens(70);
         try (LlamaModel model = int8("llama31-like", type); LlamaInference inference = new LlamaInference(model);
                 KvCache cache = inference.cache(80)) {
-            inference.extend(Arrays.copyOf(prompt, 32), cache, WeightOverlay.none());
-            inference.extend(Arrays.copyOfRange(prompt, 32, 48), cache, WeightOverlay.none());
+            inference.extend(Arrays.copyOf(prompt, 32), 48, cache, WeightOverlay.none());
+            inference.extend(Arrays.copyOfRange(prompt, 32, 48), 48, cache, WeightOverlay.none());
             assertThat(inference.prefill(Arrays.copyOfRange(prompt, 48, 70), cache, WeightOverlay.none()))
                     .containsExactly(logits(inference, prompt, WeightOverlay.none()));
         }

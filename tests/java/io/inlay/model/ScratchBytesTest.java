@@ -56,11 +56,11 @@ class ScratchBytesTest {
     @EnumSource(names = {"BF16", "FP32"})
     void serving_takes_no_more_than_was_computed_and_not_much_less(DType type) {
         try (LlamaModel model = ModelOnDevice.open(FOLDER, type); LlamaInference inference = new LlamaInference(model);
-                KvCache cache = inference.cache(Math.min(model.maxContext(), 2 * LlamaInference.CHUNK))) {
+                KvCache cache = inference.cache(Math.min(model.maxContext(), 2 * inference.cut().most()))) {
             int[] tokens = new SplittableRandom(1).ints(cache.capacity() - 1, 5, 500).toArray();
             inference.prefill(tokens, cache, WeightOverlay.none());
             long held = model.torch().devices().held(HostAsCuda.DEVICE).get("activations");
-            long computed = new ScratchBytes(model.config(), type).serving(model.kernels().rowsOfAStep());
+            long computed = new ScratchBytes(model.config(), type).serving(model.kernels().rowsOfAStep(), inference.cut());
             assertThat(held).isBetween(computed / 4, computed);
         }
     }

@@ -13,7 +13,7 @@ interface Forward extends AutoCloseable {
     float[][] step(List<LlamaInference.Row> rows);
 
     /** See {@link LlamaInference#extend}. */
-    void extend(int[] tokens, KvCache cache, WeightOverlay overlay);
+    void extend(int[] tokens, int whole, KvCache cache, WeightOverlay overlay);
 
     @Override
     void close();
@@ -27,8 +27,8 @@ interface Forward extends AutoCloseable {
             }
 
             @Override
-            public void extend(int[] tokens, KvCache cache, WeightOverlay overlay) {
-                inference.extend(tokens, cache, overlay);
+            public void extend(int[] tokens, int whole, KvCache cache, WeightOverlay overlay) {
+                inference.extend(tokens, whole, cache, overlay);
             }
 
             @Override

@@ -3,7 +3,6 @@ package io.inlay.generation;
 import io.inlay.Problem;
 import io.inlay.kernels.KvPages;
 import io.inlay.model.KvPool;
-import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
 import io.inlay.store.DeltaVersion;
 import java.nio.file.Path;
@@ -29,9 +28,6 @@ import org.slf4j.LoggerFactory;
 public final class GenerationEngine implements AutoCloseable {
 
     private static final Logger LOG = LoggerFactory.getLogger(GenerationEngine.class);
-
-    /** Of a prompt, the positions that are taken in a turn while others wait for their next token; alone, {@link LlamaInference#CHUNK}. */
-    private static final int SHARED_CHUNK = 128;
 
     /** What a drawn token counts against one of a prompt, for fairness. */
     private static final double DRAWN_WEIGHT = 2;
@@ -260,18 +256,18 @@ public final class GenerationEngine implements AutoCloseable {
             }
         }
         bringBack();
-        int most = active.stream().anyMatch(each -> !each.isAtPrompt()) ? SHARED_CHUNK : LlamaInference.CHUNK;
+        boolean shared = active.stream().anyMatch(each -> !each.isAtPrompt());
         List<RunningGeneration> stepping = new ArrayList<>();
         boolean promptTaken = false;
         for (RunningGeneration each : List.copyOf(active)) {
             boolean prompt = each.isAtPrompt();
             if (each.sitsOut() || !each.canStep() || each.isAside() || prompt && promptTaken || !active.contains(each)
-                    || !prepare(each, most)) {
+                    || !prepare(each, shared)) {
                 continue;
             }
             promptTaken |= prompt;
-            if (each.chunk(most) > 0) {
-                extend(each, most);
+            if (each.chunk(shared) > 0) {
+                extend(each, shared);
             } else {
                 stepping.add(each);
             }
@@ -283,10 +279,10 @@ public final class GenerationEngine implements AutoCloseable {
     }
 
     /** Memory for the next piece of work, if need be of those that began later; false when this one was itself put aside, or has failed. */
-    private boolean prepare(RunningGeneration running, int most) {
+    private boolean prepare(RunningGeneration running, boolean shared) {
         try {
             running.open(memory);
-            while (!memory.reserve(running.cache(), running.positionsAhead(most))) {
+            while (!memory.reserve(running.cache(), running.positionsAhead(shared))) {
                 RunningGeneration last = active.reversed().stream().filter(each -> each == running || each.cacheBytes() > 0).findFirst()
                         .orElseThrow();
                 last.putAside(memory);
@@ -321,9 +317,9 @@ public final class GenerationEngine implements AutoCloseable {
         }
     }
 
-    private void extend(RunningGeneration running, int most) {
+    private void extend(RunningGeneration running, boolean shared) {
         try {
-            running.extend(most, forward, memory);
+            running.extend(shared, forward, memory);
         } catch (Throwable failure) {
             end(running, running.failed(failure));
         }

@@ -3,6 +3,7 @@ package io.inlay.generation;
 import io.inlay.model.KvCache;
 import io.inlay.model.KvPool;
 import io.inlay.model.LlamaModel;
+import io.inlay.model.PromptCut;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
@@ -23,7 +24,7 @@ final class KvMemory implements AutoCloseable {
     /** @param swapFolder where files of sequences put aside lie; they are gone with the process, however it ends */
     KvMemory(LlamaModel model, long bytes, Path swapFolder) {
         this.pool = KvPool.ofBytes(model, bytes);
-        this.prefixes = new PrefixCache(pool);
+        this.prefixes = new PrefixCache(pool, PromptCut.of(model.device(), model.dtype()));
         this.swapFolder = swapFolder;
     }
 

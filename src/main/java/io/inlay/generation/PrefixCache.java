@@ -3,6 +3,7 @@ package io.inlay.generation;
 import io.inlay.kernels.KvPages;
 import io.inlay.model.KvCache;
 import io.inlay.model.KvPool;
+import io.inlay.model.PromptCut;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -17,6 +18,7 @@ import java.util.Map;
 final class PrefixCache {
 
     private final KvPool pool;
+    private final PromptCut cut;
     /** Where prompts begin: the first pages by their tokens. */
     private final Map<Owner, Node> roots = new HashMap<>();
     /** Every page that is kept, the least recently used first; a page is used no later than those behind it in a prompt. */
@@ -28,11 +30,12 @@ final class PrefixCache {
     record Owner(String tenant, String delta) {
     }
 
-    private record Tokens(int[] ids) {
+    /** @param large {@link PromptCut#isLarge} */
+    private record Tokens(int[] ids, boolean large) {
 
         @Override
         public boolean equals(Object other) {
-            return other instanceof Tokens(int[] others) && Arrays.equals(ids, others);
+            return other instanceof Tokens(int[] others, boolean large) && large == this.large && Arrays.equals(ids, others);
         }
 
         @Override
@@ -57,8 +60,9 @@ final class PrefixCache {
         }
     }
 
-    PrefixCache(KvPool pool) {
+    PrefixCache(KvPool pool, PromptCut cut) {
         this.pool = pool;
+        this.cut = cut;
     }
 
     /** Pages kept. */
@@ -82,7 +86,7 @@ final class PrefixCache {
         int[] found = new int[pages];
         int count = 0;
         for (Node node = roots.get(owner); node != null && count < pages; count++) {
-            node = node.next.get(tokens(prompt, count));
+            node = node.next.get(tokens(prompt, count, positions));
             if (node == null) {
                 break;
             }
@@ -104,7 +108,7 @@ final class PrefixCache {
         }
         Node node = roots.computeIfAbsent(owner, key -> new Node(key, null, null, -1));
         for (int i = 0; i < pages; i++) {
-            Tokens tokens = tokens(prompt, i);
+            Tokens tokens = tokens(prompt, i, positions);
             Node child = node.next.get(tokens);
             if (child == null) {
                 child = new Node(owner, node, tokens, cache.page(i));
@@ -116,8 +120,9 @@ final class PrefixCache {
         }
     }
 
-    private static Tokens tokens(int[] prompt, int page) {
-        return new Tokens(Arrays.copyOfRange(prompt, page * KvPages.PAGE, (page + 1) * KvPages.PAGE));
+    private Tokens tokens(int[] prompt, int page, int whole) {
+        return new Tokens(Arrays.copyOfRange(prompt, page * KvPages.PAGE, (page + 1) * KvPages.PAGE),
+                cut.isLarge(page * KvPages.PAGE, whole));
     }
 
     /** Lets go of the page that was used longest ago of those that nobody uses and nothing follows; false when there is none. */

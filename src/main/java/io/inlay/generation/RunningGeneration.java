@@ -5,6 +5,7 @@ import io.inlay.kernels.KvPages;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
+import io.inlay.model.PromptCut;
 import io.inlay.model.TextStream;
 import io.inlay.model.WeightOverlay;
 import io.inlay.store.DeltaVersion;
@@ -29,6 +30,7 @@ final class RunningGeneration implements Generation {
     private final GenerationRequest request;
     private final Consumer<GenerationEvent> listener;
     private final Executor masks;
+    private final PromptCut cut;
     private final Runnable wake;
     private final String name;
     private final TokenDrawer drawer;
@@ -64,6 +66,7 @@ final class RunningGeneration implements Generation {
         this.request = request;
         this.listener = listener;
         this.masks = masks;
+        this.cut = PromptCut.of(model.device(), model.dtype());
         this.wake = wake;
         this.name = request.delta().map(DeltaVersion::model).orElse(model.name());
         this.stream = model.tokenizer().stream();
@@ -173,14 +176,19 @@ final class RunningGeneration implements Generation {
         return (prompt.length - 1) / KvPages.PAGE * KvPages.PAGE;
     }
 
-    /** Whole pages of the prompt that are left to take in, at most {@code most} positions of them; 0 when the rest goes in a step. */
-    int chunk(int most) {
-        return Math.min(most, wholePages() - Math.min(cache.length(), wholePages()));
+    /**
+     * Positions of the prompt, in whole pages, that are taken in next; 0 when the rest goes in a step.
+     *
+     * @param shared whether others wait meanwhile
+     */
+    int chunk(boolean shared) {
+        int at = Math.min(cache.length(), wholePages());
+        return cut.end(at, wholePages(), shared) - at;
     }
 
     /** Positions that the next piece of work needs memory for. */
-    int positionsAhead(int most) {
-        int chunk = chunk(most);
+    int positionsAhead(boolean shared) {
+        int chunk = chunk(shared);
         return chunk > 0 ? cache.length() + chunk : cache.length() + rows().size();
     }
 
@@ -189,9 +197,9 @@ final class RunningGeneration implements Generation {
     }
 
     /** Takes the next chunk of the prompt in, and keeps it for others once all whole pages are there. */
-    void extend(int most, Forward forward, KvMemory memory) {
+    void extend(boolean shared, Forward forward, KvMemory memory) {
         int from = cache.length();
-        forward.extend(Arrays.copyOfRange(prompt, from, from + chunk(most)), cache, overlay);
+        forward.extend(Arrays.copyOfRange(prompt, from, from + chunk(shared)), wholePages(), cache, overlay);
         if (cache.length() == wholePages()) {
             memory.prefixes().keep(owner, prompt, wholePages(), cache);
         }

@@ -4,6 +4,7 @@ import io.inlay.Problem;
 import io.inlay.kernels.DeviceKernels;
 import io.inlay.model.LlamaConfig;
 import io.inlay.model.ModelOptions;
+import io.inlay.model.PromptCut;
 import io.inlay.model.ScratchBytes;
 import io.inlay.tensor.Devices;
 import java.util.Locale;
@@ -29,7 +30,8 @@ public record ServingPlan(String model, long weights, long cache, long deltas, l
         int positions = options.maxContext() == 0 ? config.maxPositions() : options.maxContext();
         long rope = 4L * positions * config.headDim();
         return new ServingPlan(model, config.parameterCount() * options.dtype().bytes() + rope, cacheBytes, residentBytes,
-                new ScratchBytes(config, options.dtype()).serving(DeviceKernels.rowsOfAStep(options.device())));
+                new ScratchBytes(config, options.dtype()).serving(DeviceKernels.rowsOfAStep(options.device()),
+                        PromptCut.of(options.device(), options.dtype())));
     }
 
     public long total() {

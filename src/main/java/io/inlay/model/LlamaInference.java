@@ -21,11 +21,9 @@ import java.util.concurrent.ConcurrentLinkedQueue;
  */
 public final class LlamaInference implements AutoCloseable {
 
-    /** Positions of a prompt that are taken in at a time at most, a multiple of a page. */
-    public static final int CHUNK = 512;
-
     private final LlamaModel model;
     private final LlamaWeights base;
+    private final PromptCut cut;
     private final ConcurrentLinkedQueue<Workspace> idle = new ConcurrentLinkedQueue<>();
 
     public LlamaInference(LlamaModel model) {
@@ -40,6 +38,12 @@ public final class LlamaInference implements AutoCloseable {
     private LlamaInference(LlamaModel model, LlamaWeights weights) {
         this.model = model;
         this.base = weights;
+        this.cut = PromptCut.of(model.device(), model.dtype());
+    }
+
+    /** Where prompts are cut for {@link #extend}. */
+    public PromptCut cut() {
+        return cut;
     }
 
     /** An empty cache for one sequence of up to {@code capacity} positions, with memory of its own. */
@@ -63,8 +67,8 @@ public final class LlamaInference implements AutoCloseable {
         int tail = (start + tokens.length - 1) / KvPages.PAGE * KvPages.PAGE;
         if (tail > paged) {
             stepThrough(tokens, 0, paged - start, cache, overlay, false);
-            for (int at = paged; at < tail; at += CHUNK) {
-                extend(Arrays.copyOfRange(tokens, at - start, Math.min(at + CHUNK, tail) - start), cache, overlay);
+            for (int at = paged; at < tail; at = cache.length()) {
+                extend(Arrays.copyOfRange(tokens, at - start, cut.end(at, tail, false) - start), tail, cache, overlay);
             }
         }
         int from = cache.length() - start;
@@ -170,17 +174,24 @@ public final class LlamaInference implements AutoCloseable {
     /**
      * Appends whole pages of tokens to a cache that ends with a page and has the pages for them. No logits: of the last layer only keys and
      * values are made.
+     *
+     * @param tokens up to the {@link PromptCut#end} of where the cache ends, or less
+     * @param whole positions of the prompt that are taken in so, before and after these included
      */
-    public void extend(int[] tokens, KvCache cache, WeightOverlay overlay) {
+    public void extend(int[] tokens, int whole, KvCache cache, WeightOverlay overlay) {
         int n = tokens.length;
         int start = cache.length();
         if (n == 0 || n % KvPages.PAGE != 0 || start % KvPages.PAGE != 0) {
             throw new IllegalArgumentException(n + " tokens behind " + start + " positions are not whole pages of " + KvPages.PAGE);
         }
+        if (start + n > cut.end(start, whole, false)) {
+            throw new IllegalArgumentException(n + " tokens behind " + start + " of " + whole + " positions are more than the "
+                    + (cut.end(start, whole, false) - start) + " that are taken in at a time");
+        }
         requireTokens(tokens);
         requireRoom(cache, n);
         try (Borrowed borrowed = borrow()) {
-            new DensePass(model, base, borrowed.workspace).keysAndValues(tokens, start, overlay, new DensePass.Attention() {
+            new DensePass(model, base, borrowed.workspace).keysAndValues(tokens, start, window(start, n, whole), overlay, new DensePass.Attention() {
                 @Override
                 public void keep(int layer, Tensor keys, Tensor values) {
                     model.kernels().keep(keys, values, cache.view(layer, start + n));
@@ -193,6 +204,10 @@ public final class LlamaInference implements AutoCloseable {
             });
         }
         cache.advance(n);
+    }
+
+    private PromptCut.Window window(int start, int count, int whole) {
+        return cut.windows() ? cut.window(start, whole) : new PromptCut.Window(start, start + count);
     }
 
     /** Frees scratch memory; the model stays open. Not to be called while another thread is in a pass. */

@@ -73,10 +73,10 @@ public final class ScratchBytes {
      *
      * @param rows {@link Kernels#rowsOfAStep()}
      */
-    public long serving(int rows) {
+    public long serving(int rows, PromptCut cut) {
         long row = (3 * hidden + 2 * key + 2 * query + 2 * feedForward) * element;
         long assembled = feedForward * hidden * element;
         long step = rows * (row + (query + hidden) * element + (long) config.vocabularySize() * FP32);
-        return LlamaInference.CHUNK * row + assembled + step;
+        return cut.most() * row + assembled + step;
     }
 }

@@ -35,7 +35,7 @@ import java.util.SplittableRandom;
 /**
  * One small random model on the device, on the CPU and in transformers: {@code DeviceEquality DEVICE [PYTHON]}. A prompt's logits, a greedy
  * generation, twenty steps of SMT, and the generation through the trained blocks. In fp32 texts must be the same and numbers nearly so; in
- * bf16 the device is held to the CPU with the bounds of that type.
+ * bf16 the device is held to the CPU with the bounds of that type, and to itself in every bit ({@link DeviceBits}).
  */
 final class DeviceEquality {
 
@@ -93,6 +93,9 @@ final class DeviceEquality {
         }
         hold("bf16-vs-cpu", given, outcome(given, kernels, DType.BF16, device.device()),
                 outcome(given, device.reference(), DType.BF16, Device.CPU), BF16);
+        try (LlamaModel model = LlamaModel.open(torch, kernels, given.checkpoint(), new ModelOptions(DType.BF16, 0, null, device.device()))) {
+            DeviceBits.of(model).forEach(this::say);
+        }
     }
 
     private Case given() throws IOException {
