@@ -157,6 +157,17 @@ public final class JCudaLauncher implements CudaLauncher {
         enter();
         CUgraph graph = new CUgraph();
         CUgraphExec ready = new CUgraphExec();
+        try {
+            capture(launches, graph);
+            check(JCudaDriver.cuGraphInstantiate(ready, graph, 0), "cuGraphInstantiate");
+        } finally {
+            // A capture that a launch has left unfinished has its graph too.
+            JCudaDriver.cuGraphDestroy(graph);
+        }
+        return new ReadyGraph(ready);
+    }
+
+    private void capture(List<CudaLaunch> launches, CUgraph graph) {
         synchronized (capture) {
             if (!capturing) {
                 check(JCudaDriver.cuStreamCreate(capture, CUstream_flags.CU_STREAM_NON_BLOCKING), "cuStreamCreate");
@@ -171,12 +182,6 @@ public final class JCudaLauncher implements CudaLauncher {
             }
             check(ended, "cuStreamEndCapture");
         }
-        try {
-            check(JCudaDriver.cuGraphInstantiate(ready, graph, 0), "cuGraphInstantiate");
-        } finally {
-            JCudaDriver.cuGraphDestroy(graph);
-        }
-        return new ReadyGraph(ready);
     }
 
     private final class ReadyGraph implements CudaGraph {
