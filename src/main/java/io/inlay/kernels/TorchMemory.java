@@ -30,12 +30,14 @@ final class TorchMemory implements DeviceMemory {
 
     @Override
     public void free(long address) {
-        allocated.remove(address).close();
+        Scope scope = allocated.remove(address);
+        if (scope != null) {
+            scope.close();
+        }
     }
 
     @Override
     public void close() {
-        allocated.values().forEach(Scope::close);
-        allocated.clear();
+        allocated.keySet().forEach(this::free);
     }
 }
