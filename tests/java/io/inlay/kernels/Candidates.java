@@ -9,9 +9,12 @@ final class Candidates {
     private Candidates() {
     }
 
-    /** Those of this machine's CPU, and CUDA's, which are given operands of a device: a GPU, or the host in its place. */
+    /**
+     * Those of this machine's CPU, and CUDA's, which are given operands of a device: a GPU, or the host in its place. In a process of
+     * {@link MadeGpu}'s CUDA's alone.
+     */
     static Stream<CpuKernels.Candidate> all() {
-        return Stream.concat(CpuKernels.candidates().stream(),
+        return Stream.concat(MadeGpu.here() ? Stream.empty() : CpuKernels.candidates().stream(),
                 TestedCuda.find().stream().map(cuda -> new CpuKernels.Candidate(cuda.onDevice())));
     }
 

@@ -42,7 +42,7 @@ class CudaDecodingTest {
 
     @BeforeEach
     void find() {
-        launcher = new CountedLauncher(HostLauncher.required());
+        launcher = new CountedLauncher(TestedCuda.hostLauncher());
     }
 
     @AfterEach

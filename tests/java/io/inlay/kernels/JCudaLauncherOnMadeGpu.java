@@ -313,6 +313,43 @@ class JCudaLauncherOnMadeGpu {
         return scope.of(Device.CPU, new float[10 + round], 1, 10 + round);
     }
 
+    @Test
+    void work_that_belongs_together_goes_out_as_a_graph_from_its_third_time_on() {
+        Tensor x = there(scope.of(Device.CPU, new float[] {1, 2}, 1, 2));
+        CudaLaunch twice = CudaLaunch.of("add_f32_f32").grid(1).block(32).address(x.address()).number(2).address(x.address()).number(2)
+                .number(1).number(2);
+        MadeMemory own = new MadeMemory(0);
+        try (GraphedLauncher graphed = new GraphedLauncher(JCudaLauncher.open(own, 0, () -> 0))) {
+            for (int round = 1; round <= 5; round++) {
+                graphed.together(() -> {
+                    for (int i = 0; i < 3; i++) {
+                        twice.on(graphed);
+                    }
+                });
+                assertThat(MadeGpu.held().executableGraphs()).as("round %d", round).isEqualTo(round < 3 ? 0 : 1);
+                assertThat(MadeGpu.held().graphs()).isZero();
+            }
+        }
+        assertThat(back(x)).containsExactly(1 << 15, 2 << 15);
+        assertThat(MadeGpu.held().executableGraphs()).isZero();
+        own.empty();
+    }
+
+    @Test
+    void a_graph_that_is_not_made_leaves_nothing() {
+        Tensor x = there(normal(DType.FP32, 1, 8));
+        CudaLaunch right = CudaLaunch.of("add_f32_f32").grid(1).block(32).address(x.address()).number(8).address(x.address()).number(8)
+                .number(1).number(8);
+        CudaLaunch wrong = CudaLaunch.of("add_f32_f32").grid(1).block(2000).address(x.address()).number(8).address(x.address()).number(8)
+                .number(1).number(8);
+        assertThatThrownBy(() -> launcher.graph(List.of(right, wrong))).hasMessage("add_f32_f32 failed: CUDA_ERROR_INVALID_VALUE");
+        assertThat(MadeGpu.held().graphs()).isZero();
+        try (CudaGraph graph = launcher.graph(List.of(right, right))) {
+            graph.launch();
+            assertThat(back(x)).as("the next one is made").hasSize(8);
+        }
+    }
+
     // ---- errors ----
 
     private static void refused(int index, String words) {
@@ -334,10 +371,15 @@ class JCudaLauncherOnMadeGpu {
     void a_driver_older_than_the_kernels_names_both_versions_at_the_first_launch() {
         MadeGpu.machine(12040, 2, 8, 9, false);
         Tensor x = there(normal(DType.FP32, 1, 8));
-        for (int attempt = 0; attempt < 2; attempt++) {
-            assertThatThrownBy(() -> kernels.add(x, x)).isInstanceOfSatisfying(Problem.class,
-                    problem -> assertThat(problem.code()).isEqualTo(Problem.Code.UNAVAILABLE))
-                    .hasMessageStartingWith("the NVIDIA driver does not load Inlay's kernels (add) on Inlay CPU as GPU 0: CUDA_ERROR_");
+        try (JCudaLauncher old = JCudaLauncher.open(new MadeMemory(0), 0, () -> 0)) {
+            Kernels own = new CudaKernels(old);
+            for (int attempt = 0; attempt < 2; attempt++) {
+                assertThatThrownBy(() -> own.add(x, x)).isInstanceOfSatisfying(Problem.class,
+                        problem -> assertThat(problem.code()).isEqualTo(Problem.Code.UNAVAILABLE))
+                        .hasMessageStartingWith("the NVIDIA driver does not load Inlay's kernels (add) on Inlay CPU as GPU 0: CUDA_ERROR_")
+                        .hasMessageContaining("; it is made for CUDA 12.4 and they need " + CudaImages.read().cuda()
+                                + ": update the driver, or compile them with an older nvcc");
+            }
         }
     }
 

@@ -52,7 +52,7 @@ public final class MadeGpu {
     static Process start(Path driver, List<Class<?>> tests) throws IOException {
         List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow",
-                "-Xmx1g", "-D" + SETTING + "=" + driver, "-D" + TestedDevice.SETTING + "=cpu",
+                "-Xmx1g", "-XX:ErrorFile=" + driver.resolve("jvm-%p.log"), "-D" + SETTING + "=" + driver, "-D" + TestedDevice.SETTING + "=cpu",
                 "-cp", System.getProperty("java.class.path"), MadeGpuRun.class.getName()));
         tests.forEach(each -> command.add(each.getName()));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
@@ -106,7 +106,19 @@ public final class MadeGpu {
     /** The same, where tensors of the host's memory can be a device's. */
     public static void usualWithHostMemory() {
         restart();
+        withHostMemory();
+    }
+
+    /** From now on tensors of the host's memory can be a device's. */
+    static void withHostMemory() {
         machine(CUDA_13, 2, 9, 0, true);
+    }
+
+    /** Until nothing of the device's is left to do. */
+    static void waitForAll(int device) {
+        enter(device);
+        must("cuCtxSynchronize");
+        must("cuDevicePrimaryCtxRelease_v2", device);
     }
 
     public static Held held() {

@@ -18,15 +18,26 @@ import org.junit.jupiter.api.TestFactory;
 /** What goes through JCuda and through the driver's C functions, in a process whose driver is the stand-in of tests/cuda/driver. */
 class MadeGpuTest {
 
-    private static final List<Class<?>> TESTS = List.of(DriverRulesOnMadeGpu.class, CaptureRulesOnMadeGpu.class,
+    private static final List<Class<?>> RULES = List.of(DriverRulesOnMadeGpu.class, CaptureRulesOnMadeGpu.class,
             JCudaLauncherOnMadeGpu.class, HostUploadOnMadeGpu.class);
+    /** Tests that run elsewhere too, here through JCuda. */
+    private static final List<Class<?>> CONTRACTS = List.of(KernelsContractTest.class, PagedKernelsTest.class, CudaDecodingTest.class);
     private static final int MOST_SECONDS = 300;
 
     @TestFactory
-    List<DynamicTest> on_gpus_made_of_the_cpu() throws Exception {
+    List<DynamicTest> the_drivers_rules_are_kept() throws Exception {
+        return run(RULES);
+    }
+
+    @TestFactory
+    List<DynamicTest> kernels_give_the_reference_through_jcuda() throws Exception {
+        return run(CONTRACTS);
+    }
+
+    private static List<DynamicTest> run(List<Class<?>> tests) throws Exception {
         Optional<Path> driver = MadeGpu.build();
         assumeTrue(driver.isPresent(), "there is no C++ compiler, which makes the driver");
-        Process process = MadeGpu.start(driver.get(), TESTS);
+        Process process = MadeGpu.start(driver.get(), tests);
         CompletableFuture<List<String>> reading = CompletableFuture.supplyAsync(() -> process.inputReader().lines().toList());
         if (!process.waitFor(MOST_SECONDS, TimeUnit.SECONDS)) {
             process.destroyForcibly();
@@ -36,7 +47,7 @@ class MadeGpuTest {
         all.add(dynamicTest("the process ends by itself, all tests run", () -> {
             assertThat(said).as("what it said").contains(MadeGpuRun.ENDED);
             assertThat(process.exitValue()).isZero();
-            for (Class<?> each : TESTS) {
+            for (Class<?> each : tests) {
                 assertThat(said).as("tests of " + each).anyMatch(line -> line.startsWith(MadeGpuRun.PASSED + each.getSimpleName()));
             }
         }));

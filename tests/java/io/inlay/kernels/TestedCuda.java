@@ -14,6 +14,9 @@ import java.util.Optional;
 record TestedCuda(Kernels kernels, Optional<HostLauncher> host) {
 
     static Optional<TestedCuda> find() {
+        if (MadeGpu.here()) {
+            return Optional.of(WaitingLauncher.tested());
+        }
         return TestedDevice.kernels().map(gpu -> new TestedCuda(gpu, Optional.empty()))
                 .or(() -> HostLauncher.find().map(host -> new TestedCuda(new CudaKernels(host), Optional.of(host))));
     }
@@ -23,6 +26,11 @@ record TestedCuda(Kernels kernels, Optional<HostLauncher> host) {
         Optional<TestedCuda> found = find();
         assumeTrue(found.isPresent(), "there is neither a GPU nor a C++ compiler");
         return found.get();
+    }
+
+    /** A launcher over memory of the host, for tests that look at what is launched; they are skipped where there is none. */
+    static CudaLauncher hostLauncher() {
+        return MadeGpu.here() ? WaitingLauncher.open() : HostLauncher.required();
     }
 
     /** The same kernels over what is a device's for them: where no GPU is, the host's memory under a device's name. */
