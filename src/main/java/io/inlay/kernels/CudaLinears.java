@@ -31,11 +31,14 @@ final class CudaLinears {
     /** Edges must be multiples of it for all entries but those for any edge. */
     private static final int STEP = 64;
 
-    /** Rows of weights from which blocks of twice as many still fill the multiprocessors of a large GPU. */
+    /** Rows of weights from which blocks of twice as many still fill the 132 multiprocessors of a large GPU, from twice of it two times. */
     private static final int MANY_OUTPUTS = 4096;
 
-    /** Rows of weights of one launch whose blocks share x: what its slices come to must stay in the second-level cache. */
-    private static final int MOST_OUTPUTS = 16384;
+    /** Up to so many rows of x small blocks, of which a multiprocessor has more at work, are worth that each reads x. */
+    private static final int ROWS_READ_OFTEN = 4;
+
+    /** Results of one launch whose blocks share x: what its slices come to, 16 bytes each, must stay in the second-level cache. */
+    private static final int MOST_RESULTS = 1 << 20;
 
     /** For lists of tables: those of some batches of {@link #MOST_ROWS} rows through all linears of a large model. */
     private static final int LIST_BYTES = 1 << 20;
@@ -46,7 +49,7 @@ final class CudaLinears {
         /** @param divisor of the edges of tables, which blocks of twice {@link #STEP} rows must not cross; 0 for none */
         static Shape of(long m, long o, long divisor) {
             if (m <= FEW_ROWS) {
-                return new Shape(FEW_ROWS, o < MANY_OUTPUTS ? 16 : 32);
+                return new Shape(FEW_ROWS, o < (m <= ROWS_READ_OFTEN ? 2 : 1) * MANY_OUTPUTS ? 16 : 32);
             }
             return new Shape(m <= 32 ? 32 : MOST_ROWS, o < MANY_OUTPUTS || divisor % (2 * STEP) != 0 ? STEP : 2 * STEP);
         }
@@ -58,6 +61,11 @@ final class CudaLinears {
 
         boolean shared() {
             return rows > FEW_ROWS;
+        }
+
+        /** Rows of weights that one launch takes for m rows of x: of whole blocks, or however many there are. */
+        int most(int m) {
+            return shared() ? MOST_RESULTS / m / (2 * STEP) * 2 * STEP : Integer.MAX_VALUE;
         }
 
         CudaLaunch launch(String kernel, int outputs) {
@@ -115,7 +123,7 @@ final class CudaLinears {
     private final CudaTables tables;
     private final CudaTableLists lists;
 
-    /** Zeros between launches: blocks that share an output count themselves in it. */
+    /** Zeros between launches: blocks that share an output count themselves in it. Where tables are not larger than usual, never replaced. */
     private DeviceBuffer counters;
 
     CudaLinears(CudaLauncher launcher, CudaTables tables) {
@@ -167,7 +175,7 @@ final class CudaLinears {
             int m = Math.min(MOST_ROWS, rows - first);
             Shape shape = Shape.gated(m);
             int outputs = shape.weights() / 2;
-            int most = shape.shared() ? MOST_OUTPUTS / 2 : gate.dim(0);
+            int most = Math.min(shape.most(m) / 2, gate.dim(0));
             for (int from = 0; from < gate.dim(0); from += most) {
                 int count = Math.min(most, gate.dim(0) - from);
                 CudaLaunch launch = shape.launch("gated_linear_bf16", outputs).address(row(x, first)).number(x.stride(0)).integer(m)
@@ -213,15 +221,16 @@ final class CudaLinears {
 
     private void launch(Tensor x, int first, int m, List<Part> parts) {
         int outputs = parts.stream().mapToInt(Part::outputs).sum();
-        if (m > FEW_ROWS && outputs > MOST_OUTPUTS && (parts.size() > 1 || parts.getFirst().base())) {
-            for (Part part : parts) {
-                int most = part.base() ? MOST_OUTPUTS : part.outputs();
-                for (int from = 0; from < part.outputs(); from += most) {
-                    launchOne(x, first, m, List.of(part.piece(from, Math.min(most, part.outputs() - from))));
-                }
-            }
-        } else {
+        int most = Shape.of(m, outputs, 0).most(m);
+        if (outputs <= most) {
             launchOne(x, first, m, parts);
+            return;
+        }
+        for (Part part : parts) {
+            int piece = part.base() ? Math.min(most, part.outputs()) : part.outputs();
+            for (int from = 0; from < part.outputs(); from += piece) {
+                launchOne(x, first, m, List.of(part.piece(from, Math.min(piece, part.outputs() - from))));
+            }
         }
     }
 
@@ -277,7 +286,7 @@ final class CudaLinears {
                 counters.close();
             }
             try (Arena arena = Arena.ofConfined()) {
-                counters = launcher.copyOf(arena.allocate(4L * Math.max(count, MOST_OUTPUTS / STEP + MOST_WEIGHTS)));
+                counters = launcher.copyOf(arena.allocate(4L * Math.max(count, MOST_RESULTS / FEW_ROWS / STEP)));
             }
         }
         return counters.address();
