@@ -22,6 +22,7 @@ struct GateAndUp {
     Source gate, up;
 
     __device__ __forceinline__ const bf16* row(int square, int r) const { return square == 0 ? gate.row(0, r) : up.row(0, r); }
+    __device__ __forceinline__ long long stride_of(int square) const { return square == 0 ? gate.stride : up.stride; }
     static __device__ __forceinline__ int output(int, int r) { return r; }
 };
 
@@ -30,9 +31,8 @@ struct BothWeights {
     int slice, stage, stages;
 
     __device__ __forceinline__ void begin(const Linear& gate, const bf16* up, long long up_stride, int row, int my_slice) {
-        from.gate = source(gate, 0, 0, row, 0);
-        from.up.at = up + row * up_stride;
-        from.up.stride = up_stride;
+        from.gate = {gate.w + row * gate.w_stride, gate.w_stride};
+        from.up = {up + row * up_stride, up_stride};
         slice = my_slice;
         stage = 0;
         stages = stages_of(gate.k, slice);

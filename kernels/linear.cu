@@ -28,56 +28,96 @@
 
 // ---- what comes next: one item is a stage of k and those rows of x that share a source ----
 
+// One table as a warp sees it, whose rows all lie in one row of squares. Edges and every k are multiples of STEP here.
+struct Squares {
+    const unsigned long long* entries;  // of that row of squares, or null
+    int edge, first;                    // elements of a square before the warp's first row
+    unsigned inverse;                   // 2^31 STEP / edge, rounded up: divides k / STEP exactly while k edge < 2^31 STEP^2
+    unsigned long long tile;            // of the stage to come, loaded ahead
+    int inside;                         // where in the tile that stage begins
+
+    // A row beyond the weight's last has no squares.
+    __device__ __forceinline__ void begin(const Linear& a, const unsigned long long* table, int its_edge, int row) {
+        entries = nullptr;
+        edge = its_edge;
+        first = 0;
+        inverse = 0;
+        inside = 0;
+        if (table != nullptr && row < a.o) {
+            entries = table + static_cast<long long>(row / edge) * (a.k / edge);
+            first = row % edge * edge;
+            inverse = (1u << 31) / static_cast<unsigned>(edge / STEP) + 1;
+        }
+    }
+
+    __device__ __forceinline__ void look(const Linear& a, int k) {
+        tile = 0;
+        if (entries != nullptr && k < a.k) {
+            const int square = static_cast<int>(static_cast<unsigned long long>(k / STEP) * inverse >> 31);
+            tile = entries[square];
+            inside = first + k - square * edge;
+        }
+    }
+
+    // `base`: the warp's first row of the weight.
+    __device__ __forceinline__ Source source(const Linear& a, const bf16* base, int k) const {
+        Source from;
+        from.at = tile != 0 ? reinterpret_cast<const bf16*>(tile) + inside : base + k;
+        from.stride = tile != 0 ? edge : a.w_stride;
+        return from;
+    }
+};
+
 struct OneTable {
     const unsigned long long* table;
     int edge;
-    unsigned long long tile;  // of the stage to come, loaded ahead
-    int row, slice, stage, stages;
+    Squares squares;
+    const bf16* base;
+    int slice, stage, stages;
 
-    __device__ __forceinline__ void begin(const Linear& a, int first_row, int my_slice) {
-        row = first_row;
+    __device__ __forceinline__ void begin(const Linear& a, int row, int my_slice) {
+        base = a.w + row * a.w_stride;
         slice = my_slice;
         stage = 0;
         stages = stages_of(a.k, slice);
-        table = row < a.o ? table : nullptr;  // where the last block's rows go beyond the weight's, so would the table
-        tile = entry(table, edge, a.k, row, begin_of(0, slice));
+        squares.begin(a, table, edge, row);
+        squares.look(a, begin_of(0, slice));
     }
 
     __device__ __forceinline__ bool more() const { return stage < stages; }
 
     __device__ __forceinline__ Source next(const Linear& a, int* k, unsigned*) {
         *k = begin_of(stage, slice);
-        const Source from = source(a, tile, edge, row, *k);
+        const Source from = squares.source(a, base, *k);
         if (++stage < stages) {
-            tile = entry(table, edge, a.k, row, begin_of(stage, slice));
+            squares.look(a, begin_of(stage, slice));
         }
         return from;
     }
 };
 
-// A lane looks after the rows of x `lane` and `lane + 32`.
+// A lane looks after the rows of x `lane` and, where N is 2, `lane + 32`.
+template <int N>
 struct TableForEachRow {
     const unsigned long long* const* tables;
     const int* edges;
-    const unsigned long long* table[2];
-    int edge[2];
-    unsigned long long tile[2];
-    Source from[2];
-    unsigned left[2], all[2];  // rows of x of the present stage that have no item yet
-    int row, slice, stage, stages;
+    Squares squares[N];
+    Source from[N];
+    unsigned left[N], all[N];  // rows of x of the present stage that have no item yet
+    const bf16* base;
+    int slice, stage, stages;
 
-    __device__ __forceinline__ void begin(const Linear& a, int first_row, int my_slice) {
-        row = first_row;
+    __device__ __forceinline__ void begin(const Linear& a, int row, int my_slice) {
+        base = a.w + row * a.w_stride;
         slice = my_slice;
         stage = 0;
         stages = stages_of(a.k, slice);
         const int lane = threadIdx.x % INLAY_WARP;
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < N; i++) {
             const int m = lane + 32 * i;
-            table[i] = m < a.m && row < a.o ? tables[m] : nullptr;
-            edge[i] = m < a.m ? edges[m] : STEP;
-            tile[i] = entry(table[i], edge[i], a.k, row, begin_of(0, slice));
+            squares[i].begin(a, m < a.m ? tables[m] : nullptr, m < a.m ? edges[m] : STEP, row);
+            squares[i].look(a, begin_of(0, slice));
             from[i].at = nullptr;
             from[i].stride = 0;
             left[i] = 0;
@@ -86,31 +126,31 @@ struct TableForEachRow {
         }
     }
 
-    __device__ __forceinline__ bool more() const { return (left[0] | left[1]) != 0 || stage < stages; }
+    __device__ __forceinline__ bool more() const { return (left[0] | left[N - 1]) != 0 || stage < stages; }
 
     __device__ __forceinline__ Source next(const Linear& a, int* k, unsigned mask[2]) {
-        if ((left[0] | left[1]) == 0) {
+        if ((left[0] | left[N - 1]) == 0) {
             const int at = begin_of(stage, slice);
             stage++;
 #pragma unroll
-            for (int i = 0; i < 2; i++) {
-                from[i] = source(a, tile[i], edge[i], row, at);
+            for (int i = 0; i < N; i++) {
+                from[i] = squares[i].source(a, base, at);
                 left[i] = all[i];
                 if (stage < stages) {
-                    tile[i] = entry(table[i], edge[i], a.k, row, begin_of(stage, slice));
+                    squares[i].look(a, begin_of(stage, slice));
                 }
             }
         }
         *k = begin_of(stage - 1, slice);
         const bool upper = left[0] == 0;
-        const int leader = __ffs(static_cast<int>(upper ? left[1] : left[0])) - 1;
-        const Source mine = upper ? from[1] : from[0];
+        const int leader = __ffs(static_cast<int>(upper ? left[N - 1] : left[0])) - 1;
+        const Source mine = upper ? from[N - 1] : from[0];
         Source chosen;
         chosen.at = reinterpret_cast<const bf16*>(
             __shfl_sync(INLAY_ALL_LANES, reinterpret_cast<unsigned long long>(mine.at), leader));
         chosen.stride = __shfl_sync(INLAY_ALL_LANES, mine.stride, leader);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < N; i++) {
             mask[i] = __ballot_sync(INLAY_ALL_LANES, from[i].at == chosen.at) & left[i];
             left[i] &= ~mask[i];
         }
@@ -184,7 +224,7 @@ __device__ __forceinline__ void linear(const Linear& a, Items& items, int block,
         const bf16* x, long long x_stride, int m, int k, WEIGHT(0), WEIGHT(1), WEIGHT(2), const unsigned long long* const* tables, \
         const int* edges, float* partial, int* counters) { \
         CHOSEN(MT, NT, SHARED); \
-        TableForEachRow items; \
+        TableForEachRow<(NT + 3) / 4> items; \
         items.tables = tables + part.weight * m; \
         items.edges = edges + part.weight * m; \
         linear<MT, NT, SHARED, true>(a, items, part.block, partial, counters); \

@@ -17,24 +17,36 @@ struct Shape {
 
 // ---- stages ----
 
-// Begins the copies of one item: each lane fetches the packs that it will multiply, of x where shared a quarter of them.
+// Begins the copies of one item: each lane fetches the packs that it will multiply, of x where shared a quarter of them. Addresses where
+// nothing is valid are made like the others, and not read.
 template <int MT, int NT, bool SHARED, typename From>
-__device__ __forceinline__ void fetch(const Linear& a, const From& from, int row, int k, uint4* w, uint4* x) {
+__device__ __forceinline__ void fetch(const Linear& a, const From& from, int row, int k, const bf16* x_row, uint4* w, uint4* x) {
     const int lane = threadIdx.x % INLAY_WARP, g = lane / 4, t = lane % 4;
+    const bool within[2] = {k + t * 8 < a.k, k + t * 8 + 32 < a.k};
 #pragma unroll
-    for (int i = 0; i < MT * 4; i++) {
-        const int square = i / 4, r = i / 2 % 2 * 8 + g, at = i % 2 * 32 + t * 8;
-        const bool valid = row + From::output(square, r) < a.o && k + at < a.k;
-        cp_async16(w + i * INLAY_WARP + lane, valid ? from.row(square, r) + at : a.w, valid);
+    for (int i = 0; i < MT * 2; i++) {
+        const int square = i / 2, r = i % 2 * 8;
+        const bf16* at = from.row(square, g) + r * from.stride_of(square) + t * 8;
+        const bool valid = row + From::output(square, r) + g < a.o;
+        cp_async16(w + 2 * i * INLAY_WARP + lane, at, valid && within[0]);
+        cp_async16(w + (2 * i + 1) * INLAY_WARP + lane, at + 32, valid && within[1]);
     }
-    const int share = SHARED ? NT * 2 / WARPS : NT * 2;
+    const int share = SHARED ? NT / WARPS : NT;
     const int first = SHARED ? threadIdx.x / INLAY_WARP * share : 0;
 #pragma unroll
     for (int i = 0; i < share; i++) {
-        const int m = (first + i) / 2 * 8 + g, at = k + (first + i) % 2 * 32 + t * 8;
-        const bool valid = m < a.m && at < a.k;
-        cp_async16(x + (first + i) * INLAY_WARP + lane, valid ? a.x + m * a.x_stride + at : a.x, valid);
+        const bf16* at = x_row + k + i * 8 * a.x_stride;
+        const bool valid = (first + i) * 8 + g < a.m;
+        cp_async16(x + 2 * (first + i) * INLAY_WARP + lane, at, valid && within[0]);
+        cp_async16(x + (2 * (first + i) + 1) * INLAY_WARP + lane, at + 32, valid && within[1]);
     }
+}
+
+// Where a lane's first pack of x begins at k = 0.
+template <int NT, bool SHARED>
+__device__ __forceinline__ const bf16* x_row_of(const Linear& a) {
+    const int lane = threadIdx.x % INLAY_WARP, first = SHARED ? threadIdx.x / INLAY_WARP * (NT / WARPS) * 8 : 0;
+    return a.x + (first + lane / 4) * a.x_stride + lane % 4 * 8;
 }
 
 template <int MT, int NT, bool SHARED, bool MIXED, typename Items>
@@ -44,17 +56,18 @@ __device__ __forceinline__ void pipeline(const Linear& a, Items& items, int row,
     uint4* w = ring + warp * (SHARED ? S::W_PACKS : S::W_PACKS + S::X_PACKS);
     uint4* x = SHARED ? ring + WARPS * S::W_PACKS : w + S::W_PACKS;
     uint2* masks = reinterpret_cast<uint2*>(ring + S::STAGES * S::STAGE_PACKS) + warp * S::STAGES;
-    int issued = 0;
+    const bf16* x_row = x_row_of<NT, SHARED>(a);
+    int issued = 0, free = 0, ready = 0;
     const auto issue = [&] {
         if (items.more()) {
             int k;
             unsigned mask[2] = {0, 0};
             const auto from = items.next(a, &k, mask);
-            const int stage = issued % S::STAGES;
-            fetch<MT, NT, SHARED>(a, from, row, k, w + stage * S::STAGE_PACKS, x + stage * S::STAGE_PACKS);
+            fetch<MT, NT, SHARED>(a, from, row, k, x_row, w + free * S::STAGE_PACKS, x + free * S::STAGE_PACKS);
             if (MIXED && threadIdx.x % INLAY_WARP == 0) {
-                masks[stage] = uint2{mask[0], mask[1]};
+                masks[free] = uint2{mask[0], mask[1]};
             }
+            free = free == S::STAGES - 1 ? 0 : free + 1;
             issued++;
         }
         cp_async_commit();
@@ -71,13 +84,13 @@ __device__ __forceinline__ void pipeline(const Linear& a, Items& items, int row,
             __syncwarp();
         }
         issue();
-        const int stage = done % S::STAGES;
         unsigned mask[2] = {0, 0};
         if (MIXED) {
-            mask[0] = masks[stage].x;
-            mask[1] = masks[stage].y;
+            mask[0] = masks[ready].x;
+            mask[1] = masks[ready].y;
         }
-        multiply<MT, NT, MIXED>(d, w + stage * S::STAGE_PACKS, x + stage * S::STAGE_PACKS, mask);
+        multiply<MT, NT, MIXED>(d, w + ready * S::STAGE_PACKS, x + ready * S::STAGE_PACKS, mask);
+        ready = ready == S::STAGES - 1 ? 0 : ready + 1;
     }
     cp_async_wait<0>();
     __syncthreads();

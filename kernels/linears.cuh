@@ -27,7 +27,8 @@ __device__ __forceinline__ void put(const Linear& a, int row, int o, float value
 
 // The k at which a stage of a slice begins.
 __device__ __forceinline__ int begin_of(int stage, int slice) {
-    return (stage / (GROUP / STEP) * SLICES + slice) * GROUP + stage % (GROUP / STEP) * STEP;
+    const unsigned at = stage;  // whose division by a power of two is a shift
+    return (at / (GROUP / STEP) * SLICES + slice) * GROUP + at % (GROUP / STEP) * STEP;
 }
 
 __device__ __forceinline__ int stages_of(int k, int slice) {
@@ -39,8 +40,9 @@ struct Source {
     const bf16* at;
     long long stride;
 
-    // Row r of a warp's squares of 16 rows, and whose output it is, counted from the warp's first.
-    __device__ __forceinline__ const bf16* row(int square, int r) const { return at + (square * 16 + r) * stride; }
+    // Row r of a warp's squares of 16 rows, how far it is to the next, and whose output it is, counted from the warp's first.
+    __device__ __forceinline__ const bf16* row(int square, int r) const { return at + r * stride + square * 16 * stride; }
+    __device__ __forceinline__ long long stride_of(int) const { return stride; }
     static __device__ __forceinline__ int output(int square, int r) { return square * 16 + r; }
 };
 
