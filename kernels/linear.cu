@@ -1,88 +1,123 @@
-// y[m, o] = sum_k x[m, k] w[o, k] for few rows m of bf16, each weight read from memory once; tile tables may stand in for squares of w.
+// y[m, o] = sum_k x[m, k] w[o, k] for few rows m of bf16, each weight read from memory once; tile tables may stand in for squares of w. A
+// launch takes up to three weights of one K, each with a y of its own; where there are fewer, the last have O = 0.
 //
 //   x        bf16 [M, K], w bf16 [O, K], y bf16 or fp32 [M, O]; rows `..._stride` elements apart, dense in themselves
 //   table    null, or [O / edge, K / edge] addresses of contiguous [edge, edge] squares, 0 for w's own
-//   mixed    `tables`, an address of such a table (or 0) for each row of x, and `edges`; rows that share a source share its one read
-//   partial  fp32 [SLICES, M, O], `counters` [gridDim.x] of zeros, which are left as zeros (where rows are shared, below)
+//   mixed    `tables` [weights, M], an address of such a table (or 0) for each weight and row of x, and `edges` [weights, M]; rows that
+//            share a source share its one read
+//   partial  fp32 [gridDim.x, SLICES, M, rows of w in a block], `counters` [gridDim.x] of zeros, which are left as zeros (where rows of x
+//            are shared, below)
 //
 // Order of summation: K is cut into groups of GROUP, slice s of SLICES takes groups s, s + SLICES, ... in ascending order through one chain
 // of tensor core products, and the slices are added in their order. That depends on K alone: a row has the same bits for every M, grid and
 // table, and whichever entry computes it.
 //
-// Launch, in blocks of 128 threads, `_8x16` for 8 rows of x and 16 of w:
+// Launch, in blocks of 128 threads, `_8x16` for 8 rows of x and 16 of w; blocks are counted for each weight, and added:
 //   linear_bf16_8x{16,32}         grid x = O / 16 or / 32: a warp takes one slice and reads its own operands, without barriers
 //   linear_bf16_{32,64}x{64,128}  grid (O / 64 or / 128, SLICES): a warp takes a quarter of the rows of w, all share x
 //   linear_mixed_bf16_...         the same with a table for each row; edges must be multiples of 64, with shared x of the block's rows
 // All want 16-byte aligned rows of x and w and squares, K a multiple of 8 and edges multiples of 64; linear_any.cu takes the others.
 // Shared memory: see Shape::BYTES, which CudaLinears has too.
-// Floor: O K elements and as many of each square that replaces them; meant to run at 0.80 of the bandwidth of an H100 or more for O K of
-// Llama-3-8B's linears at 1 and at 64 rows. Reference: ScalarKernels.linear, Kernels.linearMixed.
+// Weights on their way at a time: 40 KiB in a block of 8x16, of which a multiprocessor of sm_90 holds three by shared memory, 48 KiB in one
+// of 8x32, of which it holds two. 4.8 TB/s of an H200 at a latency of 1 us are 36 KiB for each of its multiprocessors.
+// Floor: O K elements of each weight and as many of each square that replaces them; meant to run at 0.80 of the bandwidth of an H100 or
+// more for Llama-3-8B's linears at 1 and at 64 rows. References: ScalarKernels.linear, Kernels.linearMixed, Kernels.linears.
 #include "inlay.cuh"
 #include "linears.cuh"
-
-// MT x 16 rows of w for each warp, NT x 8 rows of x; SHARED: the warps share x and one slice, else each has a slice.
-template <int MT, int NT, bool SHARED>
-struct Shape {
-    static const int STAGES = MT == 1 && NT == 1 ? 6 : 4;
-    static const int ROWS = 16 * MT * (SHARED ? WARPS : 1);
-    static const int W_PACKS = MT * 4 * INLAY_WARP;  // of a warp and stage
-    static const int X_PACKS = NT * 2 * INLAY_WARP;
-    static const int STAGE_PACKS = SHARED ? WARPS * W_PACKS + X_PACKS : WARPS * (W_PACKS + X_PACKS);
-    static const int BYTES = STAGES * STAGE_PACKS * 16 + WARPS * STAGES * 8;  // and the masks
-};
+#include "linear_stages.cuh"
 
 // ---- what comes next: one item is a stage of k and those rows of x that share a source ----
+
+// One table as a warp sees it, whose rows all lie in one row of squares. Edges and every k are multiples of STEP here.
+struct Squares {
+    const unsigned long long* entries;  // of that row of squares, or null
+    int edge, first;                    // elements of a square before the warp's first row
+    unsigned inverse;                   // 2^31 STEP / edge, rounded up: divides k / STEP exactly while k edge < 2^31 STEP^2
+    unsigned long long tile;            // of the stage to come, loaded ahead
+    int inside;                         // where in the tile that stage begins
+
+    // A row beyond the weight's last has no squares.
+    __device__ __forceinline__ void begin(const Linear& a, const unsigned long long* table, int its_edge, int row) {
+        entries = nullptr;
+        edge = its_edge;
+        first = 0;
+        inverse = 0;
+        inside = 0;
+        if (table != nullptr && row < a.o) {
+            entries = table + static_cast<long long>(row / edge) * (a.k / edge);
+            first = row % edge * edge;
+            inverse = (1u << 31) / static_cast<unsigned>(edge / STEP) + 1;
+        }
+    }
+
+    __device__ __forceinline__ void look(const Linear& a, int k) {
+        tile = 0;
+        if (entries != nullptr && k < a.k) {
+            const int square = static_cast<int>(static_cast<unsigned long long>(k / STEP) * inverse >> 31);
+            tile = entries[square];
+            inside = first + k - square * edge;
+        }
+    }
+
+    // `base`: the warp's first row of the weight.
+    __device__ __forceinline__ Source source(const Linear& a, const bf16* base, int k) const {
+        Source from;
+        from.at = tile != 0 ? reinterpret_cast<const bf16*>(tile) + inside : base + k;
+        from.stride = tile != 0 ? edge : a.w_stride;
+        return from;
+    }
+};
 
 struct OneTable {
     const unsigned long long* table;
     int edge;
-    unsigned long long tile;  // of the stage to come, loaded ahead
-    int row, slice, stage, stages;
+    Squares squares;
+    const bf16* base;
+    int slice, stage, stages;
 
-    __device__ __forceinline__ void begin(const Linear& a, int first_row, int my_slice) {
-        row = first_row;
+    __device__ __forceinline__ void begin(const Linear& a, int row, int my_slice) {
+        base = a.w + row * a.w_stride;
         slice = my_slice;
         stage = 0;
         stages = stages_of(a.k, slice);
-        table = row < a.o ? table : nullptr;  // where the last block's rows go beyond the weight's, so would the table
-        tile = entry(table, edge, a.k, row, begin_of(0, slice));
+        squares.begin(a, table, edge, row);
+        squares.look(a, begin_of(0, slice));
     }
 
     __device__ __forceinline__ bool more() const { return stage < stages; }
 
     __device__ __forceinline__ Source next(const Linear& a, int* k, unsigned*) {
         *k = begin_of(stage, slice);
-        const Source from = source(a, tile, edge, row, *k);
+        const Source from = squares.source(a, base, *k);
         if (++stage < stages) {
-            tile = entry(table, edge, a.k, row, begin_of(stage, slice));
+            squares.look(a, begin_of(stage, slice));
         }
         return from;
     }
 };
 
-// A lane looks after the rows of x `lane` and `lane + 32`.
+// A lane looks after the rows of x `lane` and, where N is 2, `lane + 32`.
+template <int N>
 struct TableForEachRow {
     const unsigned long long* const* tables;
     const int* edges;
-    const unsigned long long* table[2];
-    int edge[2];
-    unsigned long long tile[2];
-    Source from[2];
-    unsigned left[2], all[2];  // rows of x of the present stage that have no item yet
-    int row, slice, stage, stages;
+    Squares squares[N];
+    Source from[N];
+    unsigned left[N], all[N];  // rows of x of the present stage that have no item yet
+    const bf16* base;
+    int slice, stage, stages;
 
-    __device__ __forceinline__ void begin(const Linear& a, int first_row, int my_slice) {
-        row = first_row;
+    __device__ __forceinline__ void begin(const Linear& a, int row, int my_slice) {
+        base = a.w + row * a.w_stride;
         slice = my_slice;
         stage = 0;
         stages = stages_of(a.k, slice);
         const int lane = threadIdx.x % INLAY_WARP;
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < N; i++) {
             const int m = lane + 32 * i;
-            table[i] = m < a.m && row < a.o ? tables[m] : nullptr;
-            edge[i] = m < a.m ? edges[m] : STEP;
-            tile[i] = entry(table[i], edge[i], a.k, row, begin_of(0, slice));
+            squares[i].begin(a, m < a.m ? tables[m] : nullptr, m < a.m ? edges[m] : STEP, row);
+            squares[i].look(a, begin_of(0, slice));
             from[i].at = nullptr;
             from[i].stride = 0;
             left[i] = 0;
@@ -91,31 +126,31 @@ struct TableForEachRow {
         }
     }
 
-    __device__ __forceinline__ bool more() const { return (left[0] | left[1]) != 0 || stage < stages; }
+    __device__ __forceinline__ bool more() const { return (left[0] | left[N - 1]) != 0 || stage < stages; }
 
     __device__ __forceinline__ Source next(const Linear& a, int* k, unsigned mask[2]) {
-        if ((left[0] | left[1]) == 0) {
+        if ((left[0] | left[N - 1]) == 0) {
             const int at = begin_of(stage, slice);
             stage++;
 #pragma unroll
-            for (int i = 0; i < 2; i++) {
-                from[i] = source(a, tile[i], edge[i], row, at);
+            for (int i = 0; i < N; i++) {
+                from[i] = squares[i].source(a, base, at);
                 left[i] = all[i];
                 if (stage < stages) {
-                    tile[i] = entry(table[i], edge[i], a.k, row, begin_of(stage, slice));
+                    squares[i].look(a, begin_of(stage, slice));
                 }
             }
         }
         *k = begin_of(stage - 1, slice);
         const bool upper = left[0] == 0;
-        const int leader = __ffs(static_cast<int>(upper ? left[1] : left[0])) - 1;
-        const Source mine = upper ? from[1] : from[0];
+        const int leader = __ffs(static_cast<int>(upper ? left[N - 1] : left[0])) - 1;
+        const Source mine = upper ? from[N - 1] : from[0];
         Source chosen;
         chosen.at = reinterpret_cast<const bf16*>(
             __shfl_sync(INLAY_ALL_LANES, reinterpret_cast<unsigned long long>(mine.at), leader));
         chosen.stride = __shfl_sync(INLAY_ALL_LANES, mine.stride, leader);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < N; i++) {
             mask[i] = __ballot_sync(INLAY_ALL_LANES, from[i].at == chosen.at) & left[i];
             left[i] &= ~mask[i];
         }
@@ -123,157 +158,76 @@ struct TableForEachRow {
     }
 };
 
-// Begins the copies of one item: each lane fetches the packs that it will multiply, of x where shared a quarter of them.
-template <int MT, int NT, bool SHARED>
-__device__ __forceinline__ void fetch(const Linear& a, const Source& from, int row, int k, uint4* w, uint4* x) {
-    const int lane = threadIdx.x % INLAY_WARP, g = lane / 4, t = lane % 4;
-#pragma unroll
-    for (int i = 0; i < MT * 4; i++) {
-        const int r = i / 2 * 8 + g, at = i % 2 * 32 + t * 8;
-        const bool valid = row + r < a.o && k + at < a.k;
-        cp_async16(w + i * INLAY_WARP + lane, valid ? from.at + r * from.stride + at : a.w, valid);
+// ---- which weight ----
+
+// Blocks go through the weights one after another.
+struct Part {
+    int weight, block;
+
+    __device__ __forceinline__ Part(int rows, int o0, int o1) {
+        const int first = (o0 + rows - 1) / rows, second = first + (o1 + rows - 1) / rows;
+        const int at = blockIdx.x;
+        weight = at < first ? 0 : at < second ? 1 : 2;
+        block = at - (at < first ? 0 : at < second ? first : second);
     }
-    const int share = SHARED ? NT * 2 / WARPS : NT * 2;
-    const int first = SHARED ? threadIdx.x / INLAY_WARP * share : 0;
-#pragma unroll
-    for (int i = 0; i < share; i++) {
-        const int m = (first + i) / 2 * 8 + g, at = k + (first + i) % 2 * 32 + t * 8;
-        const bool valid = m < a.m && at < a.k;
-        cp_async16(x + (first + i) * INLAY_WARP + lane, valid ? a.x + m * a.x_stride + at : a.x, valid);
+
+    template <typename V>
+    __device__ __forceinline__ V of(V v0, V v1, V v2) const {
+        return weight == 0 ? v0 : weight == 1 ? v1 : v2;
     }
-}
+};
 
 template <int MT, int NT, bool SHARED, bool MIXED, typename Items>
-__device__ __forceinline__ void pipeline(const Linear& a, Items& items, int row, uint4* ring, float d[MT][NT][4]) {
-    typedef Shape<MT, NT, SHARED> S;
-    const int warp = threadIdx.x / INLAY_WARP;
-    uint4* w = ring + warp * (SHARED ? S::W_PACKS : S::W_PACKS + S::X_PACKS);
-    uint4* x = SHARED ? ring + WARPS * S::W_PACKS : w + S::W_PACKS;
-    uint2* masks = reinterpret_cast<uint2*>(ring + S::STAGES * S::STAGE_PACKS) + warp * S::STAGES;
-    int issued = 0;
-    const auto issue = [&] {
-        if (items.more()) {
-            int k;
-            unsigned mask[2] = {0, 0};
-            const Source from = items.next(a, &k, mask);
-            const int stage = issued % S::STAGES;
-            fetch<MT, NT, SHARED>(a, from, row, k, w + stage * S::STAGE_PACKS, x + stage * S::STAGE_PACKS);
-            if (MIXED && threadIdx.x % INLAY_WARP == 0) {
-                masks[stage] = uint2{mask[0], mask[1]};
-            }
-            issued++;
-        }
-        cp_async_commit();
-    };
-    for (int i = 0; i < S::STAGES - 1; i++) {
-        issue();
-    }
-    for (int done = 0; done < issued; done++) {
-        cp_async_wait<S::STAGES - 2>();
-        // Now the stage before this one is free in all lanes that read it.
-        if (SHARED) {
-            __syncthreads();
-        } else {
-            __syncwarp();
-        }
-        issue();
-        const int stage = done % S::STAGES;
-        unsigned mask[2] = {0, 0};
-        if (MIXED) {
-            mask[0] = masks[stage].x;
-            mask[1] = masks[stage].y;
-        }
-        multiply<MT, NT, MIXED>(d, w + stage * S::STAGE_PACKS, x + stage * S::STAGE_PACKS, mask);
-    }
-    cp_async_wait<0>();
-    __syncthreads();
-}
-
-// ---- sums of slices ----
-
-// A block's slice goes to `partial`; the block that comes last adds all of them, in their order.
-template <int MT, int NT>
-__device__ __forceinline__ void finish_in_grid(const Linear& a, int row, float d[MT][NT][4], float* partial, int* counters) {
-    __shared__ int arrived;
-    const int lane = threadIdx.x % INLAY_WARP, g = lane / 4, t = lane % 4;
-    const long long size = static_cast<long long>(a.m) * a.o;
-#pragma unroll
-    for (int i = 0; i < MT; i++) {
-#pragma unroll
-        for (int n = 0; n < NT; n++) {
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                const int m = n * 8 + 2 * t + (j & 1), o = row + i * 16 + j / 2 * 8 + g;
-                if (m < a.m && o < a.o) {
-                    partial[blockIdx.y * size + static_cast<long long>(m) * a.o + o] = d[i][n][j];
-                }
-            }
-        }
-    }
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        arrived = atomicAdd(counters + blockIdx.x, 1);
-    }
-    __syncthreads();
-    if (arrived != SLICES - 1) {
-        return;
-    }
-    __threadfence();
-    const int rows = 16 * MT * WARPS;
-    const volatile float* all = partial;  // other blocks wrote it: not from the first-level cache
-    for (int i = threadIdx.x; i < rows * a.m; i += blockDim.x) {
-        const int m = i / rows, o = static_cast<int>(blockIdx.x) * rows + i % rows;
-        if (o < a.o) {
-            const long long at = static_cast<long long>(m) * a.o + o;
-            float sum = all[at];
-#pragma unroll
-            for (int slice = 1; slice < SLICES; slice++) {
-                sum += all[slice * size + at];
-            }
-            put(a, m, o, sum);
-        }
-    }
-    if (threadIdx.x == 0) {
-        counters[blockIdx.x] = 0;
-    }
-}
-
-template <int MT, int NT, bool SHARED, bool MIXED, typename Items>
-__device__ __forceinline__ void linear(const Linear& a, Items& items, float* partial, int* counters) {
+__device__ __forceinline__ void linear(const Linear& a, Items& items, int block, float* partial, int* counters) {
     INLAY_DYNAMIC_SHARED(uint4, ring);
-    const int warp = threadIdx.x / INLAY_WARP;
-    const int row = blockIdx.x * Shape<MT, NT, SHARED>::ROWS + (SHARED ? warp * 16 * MT : 0);
+    const int warp = threadIdx.x / INLAY_WARP, rows = Shape<MT, NT, SHARED>::ROWS, first = block * rows;
+    const int row = first + (SHARED ? warp * 16 * MT : 0);
     float d[MT][NT][4];
     zero<MT, NT>(d);
     items.begin(a, row, SHARED ? blockIdx.y : warp);
     pipeline<MT, NT, SHARED, MIXED>(a, items, row, ring, d);
     if constexpr (SHARED) {
-        finish_in_grid<MT, NT>(a, row, d, partial, counters);
+        if (last_of_slices<MT, NT>(a, d, partial, counters)) {
+            const volatile float* all = slices_of_block(partial, a.m * rows);
+            for (int i = threadIdx.x; i < rows * a.m; i += blockDim.x) {
+                const int o = first + i % rows;
+                if (o < a.o) {
+                    put(a, i / rows, o, sum_of_slices(all + i, a.m * rows));
+                }
+            }
+            begin_anew(counters);
+        }
     } else {
         finish_in_block<MT>(a, row, 0, d, reinterpret_cast<float*>(ring));
     }
 }
 
+#define WEIGHT(i) const bf16 *w##i, long long w_stride##i, void *y##i, long long y_stride##i, int o##i, int y_f32_##i
+#define TABLE(i) const unsigned long long *table##i, int edge##i
+#define CHOSEN(MT, NT, SHARED) \
+    const Part part(Shape<MT, NT, SHARED>::ROWS, o0, o1); \
+    const Linear a = {x, part.of(w0, w1, w2), part.of(y0, y1, y2), x_stride, part.of(w_stride0, w_stride1, w_stride2), \
+                      part.of(y_stride0, y_stride1, y_stride2), m, part.of(o0, o1, o2), k, part.of(y_f32_0, y_f32_1, y_f32_2)}
+
 #define LINEAR(name, MT, NT, SHARED) \
     extern "C" __global__ void __launch_bounds__(128) linear_bf16_##name( \
-        const bf16* x, long long x_stride, const bf16* w, long long w_stride, const unsigned long long* table, int edge, void* y, \
-        long long y_stride, int m, int o, int k, int y_f32, float* partial, int* counters) { \
-        const Linear a = {x, w, y, x_stride, w_stride, y_stride, m, o, k, y_f32}; \
+        const bf16* x, long long x_stride, int m, int k, WEIGHT(0), TABLE(0), WEIGHT(1), TABLE(1), WEIGHT(2), TABLE(2), float* partial, \
+        int* counters) { \
+        CHOSEN(MT, NT, SHARED); \
         OneTable items; \
-        items.table = table; \
-        items.edge = edge; \
-        linear<MT, NT, SHARED, false>(a, items, partial, counters); \
+        items.table = part.of(table0, table1, table2); \
+        items.edge = part.of(edge0, edge1, edge2); \
+        linear<MT, NT, SHARED, false>(a, items, part.block, partial, counters); \
     } \
     INLAY_KERNEL(linear_bf16_##name); \
     extern "C" __global__ void __launch_bounds__(128) linear_mixed_bf16_##name( \
-        const bf16* x, long long x_stride, const bf16* w, long long w_stride, const unsigned long long* const* tables, const int* edges, \
-        void* y, long long y_stride, int m, int o, int k, int y_f32, float* partial, int* counters) { \
-        const Linear a = {x, w, y, x_stride, w_stride, y_stride, m, o, k, y_f32}; \
-        TableForEachRow items; \
-        items.tables = tables; \
-        items.edges = edges; \
-        linear<MT, NT, SHARED, true>(a, items, partial, counters); \
+        const bf16* x, long long x_stride, int m, int k, WEIGHT(0), WEIGHT(1), WEIGHT(2), const unsigned long long* const* tables, \
+        const int* edges, float* partial, int* counters) { \
+        CHOSEN(MT, NT, SHARED); \
+        TableForEachRow<(NT + 3) / 4> items; \
+        items.tables = tables + part.weight * m; \
+        items.edges = edges + part.weight * m; \
+        linear<MT, NT, SHARED, true>(a, items, part.block, partial, counters); \
     } \
     INLAY_KERNEL(linear_mixed_bf16_##name)
 

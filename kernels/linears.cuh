@@ -1,4 +1,5 @@
-// What makes a row's bits in linear.cu and linear_any.cu: where weights lie, slices of K, the products of a stage and the sum of slices.
+// What makes a row's bits in linear.cu, gated_linear.cu and linear_any.cu: where weights lie, slices of K, the products of a stage and the
+// sum of slices.
 #pragma once
 
 #include "inlay.cuh"
@@ -26,7 +27,8 @@ __device__ __forceinline__ void put(const Linear& a, int row, int o, float value
 
 // The k at which a stage of a slice begins.
 __device__ __forceinline__ int begin_of(int stage, int slice) {
-    return (stage / (GROUP / STEP) * SLICES + slice) * GROUP + stage % (GROUP / STEP) * STEP;
+    const unsigned at = stage;  // whose division by a power of two is a shift
+    return (at / (GROUP / STEP) * SLICES + slice) * GROUP + at % (GROUP / STEP) * STEP;
 }
 
 __device__ __forceinline__ int stages_of(int k, int slice) {
@@ -37,6 +39,11 @@ __device__ __forceinline__ int stages_of(int k, int slice) {
 struct Source {
     const bf16* at;
     long long stride;
+
+    // Row r of a warp's squares of 16 rows, how far it is to the next, and whose output it is, counted from the warp's first.
+    __device__ __forceinline__ const bf16* row(int square, int r) const { return at + r * stride + square * 16 * stride; }
+    __device__ __forceinline__ long long stride_of(int) const { return stride; }
+    static __device__ __forceinline__ int output(int square, int r) { return square * 16 + r; }
 };
 
 __device__ __forceinline__ unsigned long long entry(const unsigned long long* table, int edge, int columns, int row, int k) {
@@ -110,27 +117,41 @@ __device__ __forceinline__ void zero(float d[MT][NT][4]) {
     }
 }
 
-// A warp's slice is in its registers: adds the slices of the block.
+// ---- sums of slices: those of a block lie one after another, [M, rows of w] each ----
+
+// The sum at `at` in the first slice, `size` elements before the next, in the order of slices.
+template <typename From>
+__device__ __forceinline__ float sum_of_slices(From at, long long size) {
+    float sum = at[0];
+#pragma unroll
+    for (int slice = 1; slice < SLICES; slice++) {
+        sum += at[slice * size];
+    }
+    return sum;
+}
+
+// A warp's slice goes from its registers to [8, 16 MT] of `sums`.
 template <int MT>
-__device__ __forceinline__ void finish_in_block(const Linear& a, int row, int first_m, float d[MT][1][4], float* sums) {
+__device__ __forceinline__ void keep_in_block(float d[MT][1][4], float* sums) {
     const int warp = threadIdx.x / INLAY_WARP, lane = threadIdx.x % INLAY_WARP, g = lane / 4, t = lane % 4;
-    const int rows = 16 * MT;
 #pragma unroll
     for (int i = 0; i < MT; i++) {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            sums[(warp * 8 + 2 * t + (j & 1)) * rows + i * 16 + j / 2 * 8 + g] = d[i][0][j];
+            sums[(warp * 8 + 2 * t + (j & 1)) * 16 * MT + i * 16 + j / 2 * 8 + g] = d[i][0][j];
         }
     }
     __syncthreads();
+}
+
+template <int MT>
+__device__ __forceinline__ void finish_in_block(const Linear& a, int row, int first_m, float d[MT][1][4], float* sums) {
+    const int rows = 16 * MT;
+    keep_in_block<MT>(d, sums);
     for (int i = threadIdx.x; i < 8 * rows; i += blockDim.x) {
         const int m = first_m + i / rows, o = row + i % rows;
         if (m < a.m && o < a.o) {
-            float sum = sums[i];
-            for (int slice = 1; slice < SLICES; slice++) {
-                sum += sums[slice * 8 * rows + i];
-            }
-            put(a, m, o, sum);
+            put(a, m, o, sum_of_slices(sums + i, 8 * rows));
         }
     }
 }

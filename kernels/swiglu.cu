@@ -8,10 +8,7 @@
 // division are the fast ones (their error stays below 1e-5 down to gates whose result is below 1e-30). References: ScalarKernels.swiGlu,
 // ScalarKernels.swiGluBackward.
 #include "inlay.cuh"
-
-__device__ __forceinline__ float sigmoid(float x) {
-    return __fdividef(1, 1 + __expf(-x));
-}
+#include "swiglu.cuh"
 
 template <typename T>
 __device__ __forceinline__ void forward(const T* gate, long long gate_stride, const T* up, long long up_stride, T* out,
@@ -24,7 +21,7 @@ __device__ __forceinline__ void forward(const T* gate, long long gate_stride, co
         read8(b, up + row * up_stride, first, columns, packed);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            a[i] = a[i] * sigmoid(a[i]) * b[i];
+            a[i] = swiglu(a[i], b[i]);
         }
         write8(out + row * out_stride, a, first, columns, packed);
     }

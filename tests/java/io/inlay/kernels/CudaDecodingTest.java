@@ -22,8 +22,10 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -88,10 +90,51 @@ class CudaDecodingTest {
     }
 
     @Test
+    void a_layer_is_nine_launches_whatever_its_tables_and_one_more_where_a_delta_has_blocks_in_its_gate() {
+        try (Arena arena = Arena.ofShared(); LlamaModel model = onDevice(DType.BF16); LlamaInference inference = new LlamaInference(model);
+                WeightOverlay query = WeightOverlay.of(model, blocks(model, Projection.Q, 1, arena));
+                WeightOverlay gate = WeightOverlay.of(model, blocks(model, Projection.GATE, 2, arena));
+                KvCache first = inference.cache(20); KvCache second = inference.cache(20)) {
+            for (KvCache each : List.of(first, second)) {
+                inference.prefill(tokens(9), each, WeightOverlay.none());
+            }
+            List<String> attention = List.of("rope_keep_bf16", "paged_attention_64_bf16", "attention_splits_bf16", "linear_bf16_8x16",
+                    "rms_norm_bf16");
+            List<String> end = List.of("linear_bf16_8x16", "rms_norm_bf16");
+            assertThat(launchesOfLayers(inference, row(first, WeightOverlay.none())))
+                    .isEqualTo(layers(model, List.of("linear_bf16_8x16"), attention, List.of("gated_linear_bf16_8x16"), end));
+            assertThat(launchesOfLayers(inference, row(first, query), row(second, WeightOverlay.none())))
+                    .isEqualTo(layers(model, List.of("linear_mixed_bf16_8x16"), attention, List.of("gated_linear_bf16_8x16"), end));
+            assertThat(launchesOfLayers(inference, row(first, gate), row(second, gate)))
+                    .isEqualTo(layers(model, List.of("linear_bf16_8x16"), attention, List.of("linear_bf16_8x16", "swiglu_bf16"), end));
+        }
+    }
+
+    private static LlamaInference.Row row(KvCache cache, WeightOverlay overlay) {
+        assertThat(cache.reserve(cache.length() + 1)).isTrue();
+        return new LlamaInference.Row(7, cache, overlay, true);
+    }
+
+    /** What one step launches between the embedding with its norm and the head. */
+    private List<String> launchesOfLayers(LlamaInference inference, LlamaInference.Row... rows) {
+        launcher.forget();
+        inference.step(List.of(rows));
+        List<String> all = launcher.launched();
+        assertThat(all).startsWith("embed_bf16", "rms_norm_bf16").endsWith("rms_norm_bf16", "linear_bf16_8x16");
+        return all.subList(2, all.size() - 1);
+    }
+
+    @SafeVarargs
+    private static List<String> layers(LlamaModel model, List<String>... layer) {
+        List<String> one = Stream.of(layer).flatMap(List::stream).toList();
+        return Collections.nCopies(model.config().layers(), one).stream().flatMap(List::stream).toList();
+    }
+
+    @Test
     void a_row_has_the_bits_alone_that_it_has_beside_others_while_their_tables_stay_on_the_device() {
         try (Arena arena = Arena.ofShared(); LlamaModel model = onDevice(DType.BF16); LlamaInference inference = new LlamaInference(model);
-                WeightOverlay first = WeightOverlay.of(model, blocks(model, 1, arena));
-                WeightOverlay second = WeightOverlay.of(model, blocks(model, 2, arena)); KvPool pool = new KvPool(model, 20)) {
+                WeightOverlay first = WeightOverlay.of(model, blocks(model, Projection.Q, 1, arena));
+                WeightOverlay second = WeightOverlay.of(model, blocks(model, Projection.Q, 2, arena)); KvPool pool = new KvPool(model, 20)) {
             List<WeightOverlay> overlays = List.of(first, second, WeightOverlay.none());
             List<KvCache> together = new ArrayList<>();
             List<KvCache> alone = new ArrayList<>();
@@ -127,8 +170,8 @@ class CudaDecodingTest {
         return new SplittableRandom(count).ints(count, 5, 500).toArray();
     }
 
-    /** The block that is all of q, in every layer. */
-    private static List<TensorBlocks> blocks(LlamaModel model, long seed, Arena arena) {
+    /** The first block of a projection, in every layer. */
+    private static List<TensorBlocks> blocks(LlamaModel model, Projection projection, long seed, Arena arena) {
         SplittableRandom random = new SplittableRandom(seed);
         List<TensorBlocks> all = new ArrayList<>();
         for (int layer = 0; layer < model.config().layers(); layer++) {
@@ -136,7 +179,8 @@ class CudaDecodingTest {
             for (int i = 0; i < EDGE * EDGE; i++) {
                 values.setAtIndex(ValueLayout.JAVA_SHORT, i, BFloat16.fromFloat((float) (0.2 * random.nextGaussian())));
             }
-            all.add(new TensorBlocks(Projection.Q.tensor(layer), EDGE, EDGE, EDGE, List.of(new BlockCoordinate(0, 0)), values));
+            long[] sizes = model.config().shape(projection);
+            all.add(new TensorBlocks(projection.tensor(layer), (int) sizes[0], (int) sizes[1], EDGE, List.of(new BlockCoordinate(0, 0)), values));
         }
         return all;
     }

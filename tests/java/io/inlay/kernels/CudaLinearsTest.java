@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -73,7 +74,7 @@ class CudaLinearsTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"1, 130, 640", "8, 4128, 136", "20, 200, 520", "30, 4100, 72", "40, 65, 136", "64, 4224, 136", "9, 16448, 24"})
+    @CsvSource({"1, 130, 640", "8, 4128, 136", "20, 200, 520", "30, 4100, 72", "40, 65, 136", "64, 4224, 136", "9, 16448, 24", "64, 16448, 24"})
     void every_entry_gives_what_the_reference_gives(int rows, int outputs, int inputs) {
         try (Samples s = new Samples(TORCH, rows, 0)) {
             Tensor x = dense(s, rows, inputs);
@@ -83,6 +84,49 @@ class CudaLinearsTest {
             cuda.linear(x, w, null, actual);
             new ScalarKernels().linear(x, w, null, expected);
             Results.expectClose("linear", Scope.floats(TORCH, actual), Scope.floats(TORCH, expected), 1e-5, 3e-5);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1, 3200, 512, 512, 256, 0", "8, 3200, 512, 512, 256, 128", "5, 128, 64, 64, 1088, 64", "20, 3200, 520, 512, 72, 0",
+        "32, 4096, 256, 256, 128, 128", "64, 4096, 64, 64, 128, 64", "70, 16192, 200, 8, 24, 0", "70, 16384, 64, 64, 64, 64"})
+    void weights_of_one_launch_or_of_several_have_the_bits_that_each_has_alone(int rows, int first, int second, int third, int inputs,
+            int edge) {
+        try (Samples s = new Samples(TORCH, rows, 0)) {
+            Tensor x = dense(s, rows, inputs);
+            List<Tensor> weights = List.of(dense(s, first, inputs), dense(s, second, inputs), dense(s, third, inputs));
+            List<List<TileTable>> tiles = new ArrayList<>();
+            List<Tensor> together = new ArrayList<>();
+            for (Tensor w : weights) {
+                TileTable own = edge == 0 ? null : s.tiles(DType.BF16, w.dim(0), inputs, edge);
+                tiles.add(Stream.generate(() -> s.coin() ? own : null).limit(rows).toList());
+                together.add(s.scope().empty(DType.BF16, Device.CPU, rows, w.dim(0)));
+            }
+            cuda.linears(x, weights, tiles, together);
+            for (int i = 0; i < weights.size(); i++) {
+                Tensor alone = s.scope().empty(DType.BF16, Device.CPU, rows, weights.get(i).dim(0));
+                cuda.linearMixed(x, weights.get(i), tiles.get(i), alone);
+                assertThat(Arrays.mismatch(Scope.floats(TORCH, together.get(i)), Scope.floats(TORCH, alone)))
+                        .as("weight %d: the first that differs", i).isEqualTo(-1);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1, 4128, 136", "8, 8256, 24", "8, 72, 1032", "20, 520, 136", "64, 8200, 24", "70, 65, 136"})
+    void a_gated_linear_has_the_bits_of_three_operations(int rows, int outputs, int inputs) {
+        try (Samples s = new Samples(TORCH, rows, 0)) {
+            Tensor x = dense(s, rows, inputs);
+            Tensor gate = dense(s, outputs, inputs);
+            Tensor up = dense(s, outputs, inputs);
+            Tensor together = s.scope().empty(DType.BF16, Device.CPU, rows, outputs);
+            Tensor gated = s.scope().empty(DType.BF16, Device.CPU, rows, outputs);
+            Tensor product = s.scope().empty(DType.BF16, Device.CPU, rows, outputs);
+            cuda.gatedLinear(x, gate, up, together);
+            cuda.linear(x, gate, null, gated);
+            cuda.linear(x, up, null, product);
+            cuda.swiGlu(gated, product, gated);
+            assertThat(Arrays.mismatch(Scope.floats(TORCH, together), Scope.floats(TORCH, gated))).as("the first that differs").isEqualTo(-1);
         }
     }
 

@@ -8,6 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * Kernels of {@link HostAsCuda#DEVICE}: they take operands that are all on that device, know of them no more than addresses, sizes and
@@ -25,8 +26,7 @@ public final class HostAsCudaKernels {
             }
             Scope[] scope = new Scope[1];
             try {
-                return method.invoke(cpu, Arrays.stream(arguments).map(each -> each instanceof Tensor tensor
-                        ? onCpu(tensor, scope) : each).toArray());
+                return method.invoke(cpu, Arrays.stream(arguments).map(each -> onCpu(each, scope)).toArray());
             } catch (InvocationTargetException failure) {
                 throw failure.getCause();
             } finally {
@@ -35,6 +35,15 @@ public final class HostAsCudaKernels {
                 }
             }
         });
+    }
+
+    private static Object onCpu(Object argument, Scope[] scope) {
+        return switch (argument) {
+            case null -> null;
+            case Tensor tensor -> onCpu(tensor, scope);
+            case List<?> list -> list.stream().map(each -> onCpu(each, scope)).toList();
+            default -> argument;
+        };
     }
 
     /** The same memory as a tensor of the CPU's. */

@@ -10,6 +10,7 @@ import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Collections;
 import java.util.List;
 import java.util.stream.Stream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
@@ -125,6 +126,30 @@ class KernelsRefusalTest {
             refused(() -> kernels.linear(fp32(1, 8), fp32(8, 8), tiles, fp32(1, 8)), "linear: the tile table's elements have 2 bytes");
             refused(() -> kernels.assemble(bf16(8, 8), null, bf16(8, 8)), "assemble: tiles is missing");
         }
+    }
+
+    @Test
+    void linears_that_do_not_go_together() {
+        List<TileTable> none = Collections.nCopies(2, null);
+        Tensor x = bf16(2, 8);
+        Tensor out = bf16(2, 4);
+        refused(() -> kernels.linears(x, List.of(), List.of(), List.of()),
+                "linears: 0 weights, 0 lists of tile tables and 0 results must be as many, one at least; given x bf16[2, 8] cpu");
+        refused(() -> kernels.linears(x, List.of(bf16(4, 8)), List.of(none, none), List.of(out)),
+                "linears: 1 weights, 2 lists of tile tables and 1 results must be as many, one at least");
+        refused(() -> kernels.linears(x, List.of(bf16(4, 8), bf16(4, 9)), List.of(none, none), List.of(out, bf16(2, 4))),
+                "linear: x [M, K], w [O, K], y [M, O]; given x bf16[2, 8] cpu, w bf16[4, 9] cpu, y bf16[2, 4] cpu");
+        refused(() -> kernels.linears(x, List.of(bf16(4, 8), bf16(4, 8)), List.of(none, none.subList(0, 1)), List.of(out, bf16(2, 4))),
+                "linearMixed: 1 tile tables must be one for each row of x");
+        refused(() -> kernels.linears(x, List.of(bf16(4, 8), bf16(4, 8)), List.of(none, none), List.of(out, out)),
+                "linears: a result must have memory of its own");
+        refused(() -> kernels.linears(x, List.of(bf16(8, 8)), List.of(none), List.of(x)), "linears: a result must have memory of its own");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(5, 8), out), "gatedLinear: sizes must be equal; given x bf16[2, 8] cpu, "
+                + "gate bf16[4, 8] cpu, up bf16[5, 8] cpu, out bf16[2, 4] cpu");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), bf16(2, 5)), "gatedLinear: x [M, K], gate and up [F, K], out [M, F]");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), fp32(2, 4)), "gatedLinear: all must have x's type");
+        refused(() -> kernels.gatedLinear(x, fp32(4, 8), fp32(4, 8), out), "gatedLinear: all must have x's type");
+        refused(() -> kernels.gatedLinear(x, bf16(8, 8), bf16(8, 8), x), "gatedLinear: a result must have memory of its own");
     }
 
     @Test

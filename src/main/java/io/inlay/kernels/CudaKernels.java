@@ -167,6 +167,22 @@ public final class CudaKernels implements Kernels {
     }
 
     @Override
+    public void linears(Tensor x, List<Tensor> weights, List<List<TileTable>> tiles, List<Tensor> outs) {
+        Operands.linears(x, weights, tiles, outs);
+        linears.linears(x, weights, tiles, outs);
+    }
+
+    @Override
+    public void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
+        if (CudaLinears.suitsGated(x, gate, up)) {
+            Operands.gatedLinear(x, gate, up, out);
+            linears.gatedLinear(x, gate, up, out);
+        } else {
+            Kernels.super.gatedLinear(x, gate, up, out);
+        }
+    }
+
+    @Override
     public void decodeAttention(Tensor q, Tensor keys, Tensor values, int length, float scale, Tensor out) {
         Operands.decodeAttention(q, keys, values, length, out);
         attention.decodeAttention(q, keys, values, length, scale, out);

@@ -187,6 +187,31 @@ public interface Kernels {
     }
 
     /**
+     * {@link #linearMixed} of one x over several weights, with its bits: {@code outs[i][m, o] = sum_k x[m, k] weights[i][o, k]}. weights
+     * [O_i, K], outs [M, O_i], and for each weight as many {@code tiles} as x has rows. No result shares memory with another or with x.
+     */
+    default void linears(Tensor x, List<Tensor> weights, List<List<TileTable>> tiles, List<Tensor> outs) {
+        Operands.linears(x, weights, tiles, outs);
+        for (int i = 0; x.size(0) > 0 && i < weights.size(); i++) {
+            linearMixed(x, weights.get(i), tiles.get(i), outs.get(i));
+        }
+    }
+
+    /**
+     * {@link #swiGlu} of two linears over the base, with the bits of the three: {@code out = silu(x gate^T) (x up^T)}, both products rounded
+     * to x's type first. x [M, K], gate and up [F, K], out [M, F] of one type, out not in x's memory.
+     */
+    default void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
+        Operands.gatedLinear(x, gate, up, out);
+        try (Scope scope = new Scope(x.torch())) {
+            Tensor product = scope.empty(out.dtype(), out.device(), out.sizes());
+            linear(x, gate, null, out);
+            linear(x, up, null, product);
+            swiGlu(out, product, out);
+        }
+    }
+
+    /**
      * {@link #linear} over a weight in bytes, each row of x through a table of its own: {@code y[m, o] = scales[o] sum_k x[m, k]
      * values[o, k]}, and where row m's table has a block, its values, exactly, in the place of {@code scales[o] values[o, k]}. {@code tiles}
      * has M entries, null for the base alone, or is null. x bf16 or fp32 [M, K], y [M, O] of x's type or fp32. The bytes are read once for

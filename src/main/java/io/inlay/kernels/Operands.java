@@ -190,6 +190,28 @@ final class Operands {
         }
     }
 
+    static void linears(Tensor x, List<Tensor> weights, List<List<TileTable>> tiles, List<Tensor> outs) {
+        Operands given = new Operands("linears", "x", x).floating(x, 2);
+        given.require(!weights.isEmpty() && tiles.size() == weights.size() && outs.size() == weights.size(), weights.size()
+                + " weights, " + tiles.size() + " lists of tile tables and " + outs.size() + " results must be as many, one at least");
+        for (int i = 0; i < weights.size(); i++) {
+            linearMixed(x, weights.get(i), tiles.get(i), outs.get(i));
+            given.apart(outs.get(i), x);
+            for (int j = 0; j < i; j++) {
+                given.apart(outs.get(i), outs.get(j));
+            }
+        }
+    }
+
+    static void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
+        new Operands("gatedLinear", "x gate up out", x, gate, up, out)
+                .floating(x, 2).floating(gate, 2).alike(gate, up).floating(out, 2).written(out)
+                .require(gate.dtype() == x.dtype() && out.dtype() == x.dtype(), "all must have x's type")
+                .require(gate.size(1) == x.size(1) && out.size(0) == x.size(0) && out.size(1) == gate.size(0),
+                        "x [M, K], gate and up [F, K], out [M, F]")
+                .apart(out, x);
+    }
+
     static void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {
         Operands operands = new Operands("linearInt8", "x values scales y", x, w.values(), w.scales(), y)
                 .floating(x, 2).floating(y, 2).written(y)
@@ -363,6 +385,12 @@ final class Operands {
             require(tensor.size(i) == 1 || tensor.stride(i) >= inner, "rows of a result must not overlap");
         }
         return this;
+    }
+
+    /** A result that is written while another operand is still read or written does not begin where that does. */
+    private Operands apart(Tensor result, Tensor other) {
+        return require(result.elements() == 0 || other.elements() == 0 || result.address() != other.address(),
+                "a result must have memory of its own");
     }
 
     /** int32 [count], each in [0, bound); what is not on the CPU is not read. */

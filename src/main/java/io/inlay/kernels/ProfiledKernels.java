@@ -6,6 +6,7 @@ import io.inlay.tensor.Profile;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** Kernels that write the time of every call into a {@link Profile} and leave the work to others. */
 public final class ProfiledKernels implements Kernels {
@@ -177,6 +178,22 @@ public final class ProfiledKernels implements Kernels {
         long start = System.nanoTime();
         kernels.linearMixed(x, w, tiles, y);
         profile.add("linear of few rows, mixed", start, 2 * x.elements() * w.size(0), x, w, y);
+    }
+
+    @Override
+    public void linears(Tensor x, List<Tensor> weights, List<List<TileTable>> tiles, List<Tensor> outs) {
+        long start = System.nanoTime();
+        kernels.linears(x, weights, tiles, outs);
+        long outputs = weights.stream().mapToLong(each -> each.size(0)).sum();
+        Tensor[] operands = Stream.of(List.of(x), weights, outs).flatMap(List::stream).toArray(Tensor[]::new);
+        profile.add("linears of few rows", start, 2 * x.elements() * outputs, operands);
+    }
+
+    @Override
+    public void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
+        long start = System.nanoTime();
+        kernels.gatedLinear(x, gate, up, out);
+        profile.add("gated linear", start, 4 * x.elements() * gate.size(0), x, gate, up, out);
     }
 
     @Override

@@ -79,9 +79,10 @@ final class StepPass {
             kernels.rmsNorm(x, weights.layers().getFirst().inputNorm(), norm(), normed, null);
         }
         for (int l = from; l < to; l++) {
-            Tensor query = heads("q", l, Projection.Q, normed, config.heads());
-            Tensor key = heads("k", l, Projection.K, normed, config.keyValueHeads());
-            Tensor value = heads("v", l, Projection.V, normed, config.keyValueHeads());
+            List<Tensor> projected = heads(l, normed);
+            Tensor query = projected.get(0);
+            Tensor key = projected.get(1);
+            Tensor value = projected.get(2);
             List<KvPages> caches = new ArrayList<>();
             for (int i = 0; i < r; i++) {
                 caches.add(rows.get(i).cache().view(l, positions[i] + 1));
@@ -150,23 +151,46 @@ final class StepPass {
     }
 
     private void feedForward(int layer, Tensor normed, Tensor out) {
-        Tensor gate = slot("gate", normed.size(0), config.intermediateSize());
-        Tensor up = slot("up", normed.size(0), config.intermediateSize());
-        linear(layer, Projection.GATE, normed, gate);
-        linear(layer, Projection.UP, normed, up);
-        kernels.swiGlu(gate, up, gate);
-        linear(layer, Projection.DOWN, gate, out);
+        List<Projection> both = List.of(Projection.GATE, Projection.UP);
+        Tensor gated = slot("gate", normed.size(0), config.intermediateSize());
+        if (both.stream().allMatch(each -> ServedLinear.plain(model, weight(layer, each), tables(layer, each)))) {
+            kernels.gatedLinear(normed, weight(layer, Projection.GATE), weight(layer, Projection.UP), gated);
+        } else {
+            Tensor up = slot("up", normed.size(0), config.intermediateSize());
+            linears(layer, both, normed, List.of(gated, up));
+            kernels.swiGlu(gated, up, gated);
+        }
+        linear(layer, Projection.DOWN, gated, out);
     }
 
-    private Tensor heads(String name, int layer, Projection projection, Tensor x, int heads) {
-        linear(layer, projection, x, slot(name, x.size(0), (long) heads * config.headDim()));
-        return slot(name, x.size(0), heads, config.headDim());
+    /** Query, key and value of the rows. */
+    private List<Tensor> heads(int layer, Tensor x) {
+        long r = x.size(0);
+        int dim = config.headDim();
+        long queries = (long) config.heads() * dim;
+        long keys = (long) config.keyValueHeads() * dim;
+        linears(layer, List.of(Projection.Q, Projection.K, Projection.V), x, List.of(slot("q", r, queries), slot("k", r, keys),
+                slot("v", r, keys)));
+        return List.of(slot("q", r, config.heads(), dim), slot("k", r, config.keyValueHeads(), dim),
+                slot("v", r, config.keyValueHeads(), dim));
     }
 
     private void linear(int layer, Projection projection, Tensor x, Tensor out) {
-        Tensor weight = weights.layers().get(layer).linear(projection);
-        List<TileTable> tables = overlays.stream().map(each -> each.table(layer, projection)).toList();
-        ServedLinear.run(model, x, weight, tables, out);
+        ServedLinear.run(model, x, weight(layer, projection), tables(layer, projection), out);
+    }
+
+    private void linears(int layer, List<Projection> projections, Tensor x, List<Tensor> outs) {
+        ServedLinear.run(model, x, projections.stream().map(each -> weight(layer, each)).toList(),
+                projections.stream().map(each -> tables(layer, each)).toList(), outs);
+    }
+
+    private Tensor weight(int layer, Projection projection) {
+        return weights.layers().get(layer).linear(projection);
+    }
+
+    /** A table, or null, for each row. */
+    private List<TileTable> tables(int layer, Projection projection) {
+        return overlays.stream().map(each -> each.table(layer, projection)).toList();
     }
 
     private Tensor integers(String name, int[] values) {
