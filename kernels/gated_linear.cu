@@ -56,8 +56,8 @@ __device__ __forceinline__ void finish(const Linear& a, int first, int outputs, 
         const int m = i / outputs, o = i % outputs;
         if (m < a.m && first + o < a.o) {
             const From gate = slices + m * SQUARES * outputs + o / 16 * 16 * SQUARES + o % 16;
-            const bf16 products[SQUARES] = {to_bf16(sum_of_slices(gate, slice)), to_bf16(sum_of_slices(gate + 16, slice))};
-            put(a, m, first + o, swiglu(to_float(products[0]), to_float(products[1])));
+            const float up = rounded(sum_of_slices(gate + 16, slice), bf16());
+            put(a, m, first + o, swiglu(rounded(sum_of_slices(gate, slice), bf16()), up));
         }
     }
 }

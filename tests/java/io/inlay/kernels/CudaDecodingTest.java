@@ -134,7 +134,8 @@ class CudaDecodingTest {
     void a_row_has_the_bits_alone_that_it_has_beside_others_while_their_tables_stay_on_the_device() {
         try (Arena arena = Arena.ofShared(); LlamaModel model = onDevice(DType.BF16); LlamaInference inference = new LlamaInference(model);
                 WeightOverlay first = WeightOverlay.of(model, blocks(model, Projection.Q, 1, arena));
-                WeightOverlay second = WeightOverlay.of(model, blocks(model, Projection.Q, 2, arena)); KvPool pool = new KvPool(model, 20)) {
+                WeightOverlay second = WeightOverlay.of(model, blocks(model, Projection.Q, 2, arena));
+                KvPool pool = new KvPool(model, 20)) {
             List<WeightOverlay> overlays = List.of(first, second, WeightOverlay.none());
             List<KvCache> together = new ArrayList<>();
             List<KvCache> alone = new ArrayList<>();
@@ -180,7 +181,8 @@ class CudaDecodingTest {
                 values.setAtIndex(ValueLayout.JAVA_SHORT, i, BFloat16.fromFloat((float) (0.2 * random.nextGaussian())));
             }
             long[] sizes = model.config().shape(projection);
-            all.add(new TensorBlocks(projection.tensor(layer), (int) sizes[0], (int) sizes[1], EDGE, List.of(new BlockCoordinate(0, 0)), values));
+            all.add(new TensorBlocks(projection.tensor(layer), (int) sizes[0], (int) sizes[1], EDGE, List.of(new BlockCoordinate(0, 0)),
+                    values));
         }
         return all;
     }

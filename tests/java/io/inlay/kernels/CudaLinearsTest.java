@@ -74,7 +74,8 @@ class CudaLinearsTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"1, 130, 640", "8, 4128, 136", "20, 200, 520", "30, 4100, 72", "40, 65, 136", "64, 4224, 136", "9, 16448, 24", "64, 16448, 24"})
+    @CsvSource({"1, 130, 640", "8, 4128, 136", "20, 200, 520", "30, 4100, 72", "40, 65, 136", "64, 4224, 136", "9, 16448, 24",
+        "64, 16448, 24"})
     void every_entry_gives_what_the_reference_gives(int rows, int outputs, int inputs) {
         try (Samples s = new Samples(TORCH, rows, 0)) {
             Tensor x = dense(s, rows, inputs);
@@ -126,7 +127,8 @@ class CudaLinearsTest {
             cuda.linear(x, gate, null, gated);
             cuda.linear(x, up, null, product);
             cuda.swiGlu(gated, product, gated);
-            assertThat(Arrays.mismatch(Scope.floats(TORCH, together), Scope.floats(TORCH, gated))).as("the first that differs").isEqualTo(-1);
+            assertThat(Arrays.mismatch(Scope.floats(TORCH, together), Scope.floats(TORCH, gated))).as("the first that differs")
+                    .isEqualTo(-1);
         }
     }
 

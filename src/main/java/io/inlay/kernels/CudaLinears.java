@@ -46,7 +46,7 @@ final class CudaLinears {
     /** Rows of x in a block, and of weights. */
     private record Shape(int rows, int weights) {
 
-        /** @param divisor of the edges of tables, which blocks of twice {@link #STEP} rows must not cross; 0 for none */
+        /** @param divisor of the edges of tables that rows of x do not share, which blocks that share x must not cross; else 0 */
         static Shape of(long m, long o, long divisor) {
             if (m <= FEW_ROWS) {
                 return new Shape(FEW_ROWS, o < (m <= ROWS_READ_OFTEN ? 2 : 1) * MANY_OUTPUTS ? 16 : 32);
@@ -123,7 +123,7 @@ final class CudaLinears {
     private final CudaTables tables;
     private final CudaTableLists lists;
 
-    /** Zeros between launches: blocks that share an output count themselves in it. Where tables are not larger than usual, never replaced. */
+    /** Zeros between launches: blocks that share an output count themselves in it. Grows for unusually large weights with tables alone. */
     private DeviceBuffer counters;
 
     CudaLinears(GraphedLauncher launcher, CudaTables tables) {
@@ -138,7 +138,7 @@ final class CudaLinears {
 
     void linearMixed(Tensor x, Tensor w, List<TileTable> tiles, Tensor y) {
         if (suits(x, w, tiles)) {
-            packed(x, 0, List.of(w), List.of(tiles), List.of(y));
+            inRows(x, 0, List.of(w), List.of(tiles), List.of(y));
             return;
         }
         for (int first = 0, end; first < tiles.size(); first = end) {
@@ -156,7 +156,7 @@ final class CudaLinears {
             together &= suits(x, weights.get(i), tiles.get(i));
         }
         if (together) {
-            packed(x, 0, weights, tiles, ys);
+            inRows(x, 0, weights, tiles, ys);
             return;
         }
         for (int i = 0; i < weights.size(); i++) {
@@ -181,7 +181,7 @@ final class CudaLinears {
                 CudaLaunch launch = shape.launch("gated_linear_bf16", outputs).address(row(x, first)).number(x.stride(0)).integer(m)
                         .integer(x.dim(1)).address(row(gate, from)).number(gate.stride(0)).address(row(up, from)).number(up.stride(0))
                         .address(row(y, first) + (long) from * y.dtype().bytes()).number(y.stride(0)).integer(count);
-                launch(launch, shape, Math.ceilDiv(count, outputs), m);
+                start(launch, shape, Math.ceilDiv(count, outputs), m);
             }
         }
     }
@@ -195,7 +195,7 @@ final class CudaLinears {
             operands(inEights("linear_any_bf16", w.size(0), 16, count), x, w, tiles, y, first)
                     .integer(count).integer(w.dim(0)).integer(w.dim(1)).integer(y.dtype() == DType.FP32 ? 1 : 0).on(launcher);
         } else {
-            packed(x, first, List.of(w), List.of(Collections.nCopies(count, tiles)), List.of(y));
+            inRows(x, first, List.of(w), List.of(Collections.nCopies(count, tiles)), List.of(y));
         }
     }
 
@@ -207,7 +207,7 @@ final class CudaLinears {
     // ---- linear.cu ----
 
     /** Rows of x from {@code first} on, as many as there are {@code tiles}, over weights that {@link #suits} takes. */
-    private void packed(Tensor x, int first, List<Tensor> weights, List<List<TileTable>> tiles, List<Tensor> ys) {
+    private void inRows(Tensor x, int first, List<Tensor> weights, List<List<TileTable>> tiles, List<Tensor> ys) {
         int rows = tiles.getFirst().size();
         for (int from = 0; from < rows; from += MOST_ROWS) {
             int until = Math.min(rows, from + MOST_ROWS);
@@ -215,26 +215,27 @@ final class CudaLinears {
             for (int i = 0; i < weights.size(); i++) {
                 parts.add(Part.of(weights.get(i), tiles.get(i).subList(from, until), ys.get(i), first + from));
             }
-            launch(x, first + from, until - from, parts);
+            inPieces(x, first + from, until - from, parts);
         }
     }
 
-    private void launch(Tensor x, int first, int m, List<Part> parts) {
+    /** As many launches as the results' slices ask for. */
+    private void inPieces(Tensor x, int first, int m, List<Part> parts) {
         int outputs = parts.stream().mapToInt(Part::outputs).sum();
         int most = Shape.of(m, outputs, 0).most(m);
         if (outputs <= most) {
-            launchOne(x, first, m, parts);
+            inOne(x, first, m, parts);
             return;
         }
         for (Part part : parts) {
             int piece = part.base() ? Math.min(most, part.outputs()) : part.outputs();
             for (int from = 0; from < part.outputs(); from += piece) {
-                launchOne(x, first, m, List.of(part.piece(from, Math.min(piece, part.outputs() - from))));
+                inOne(x, first, m, List.of(part.piece(from, Math.min(piece, part.outputs() - from))));
             }
         }
     }
 
-    private void launchOne(Tensor x, int first, int m, List<Part> parts) {
+    private void inOne(Tensor x, int first, int m, List<Part> parts) {
         int outputs = parts.stream().mapToInt(Part::outputs).sum();
         if (parts.stream().noneMatch(Part::mixed)) {
             Shape shape = Shape.of(m, outputs, 0);
@@ -244,7 +245,7 @@ final class CudaLinears {
                 TileTable one = part.tiles().getFirst();
                 part.to(launch).address(tables.address(one)).integer(edge(one));
             }
-            launch(launch, shape, blocks(parts, shape), m);
+            start(launch, shape, blocks(parts, shape), m);
             return;
         }
         List<TileTable> all = parts.stream().flatMap(each -> each.tiles().stream()).toList();
@@ -254,7 +255,7 @@ final class CudaLinears {
             for (int i = 0; i < MOST_WEIGHTS; i++) {
                 (i < parts.size() ? parts.get(i) : Part.NONE).to(launch);
             }
-            launch(launch.address(list).address(list + 8L * all.size()), shape, blocks(parts, shape), m);
+            start(launch.address(list).address(list + 8L * all.size()), shape, blocks(parts, shape), m);
         });
     }
 
@@ -267,7 +268,7 @@ final class CudaLinears {
     }
 
     /** Geometry and the memory for slices. */
-    private void launch(CudaLaunch launch, Shape shape, int blocks, int m) {
+    private void start(CudaLaunch launch, Shape shape, int blocks, int m) {
         if (!shape.shared()) {
             launch.grid(blocks).address(0).address(0).on(launcher);
             return;

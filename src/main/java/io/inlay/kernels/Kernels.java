@@ -198,8 +198,8 @@ public interface Kernels {
     }
 
     /**
-     * {@link #swiGlu} of two linears over the base, with the bits of the three: {@code out = silu(x gate^T) (x up^T)}, both products rounded
-     * to x's type first. x [M, K], gate and up [F, K], out [M, F] of one type, out not in x's memory.
+     * {@link #swiGlu} of two linears over the base, with the bits of the three: {@code out = silu(x gate^T) (x up^T)}, both products
+     * rounded to x's type first. x [M, K], gate and up [F, K], out [M, F] of one type, out not in x's memory.
      */
     default void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
         Operands.gatedLinear(x, gate, up, out);
