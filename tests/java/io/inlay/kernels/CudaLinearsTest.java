@@ -123,7 +123,7 @@ class CudaLinearsTest {
             Tensor together = s.scope().empty(DType.BF16, Device.CPU, rows, outputs);
             Tensor gated = s.scope().empty(DType.BF16, Device.CPU, rows, outputs);
             Tensor product = s.scope().empty(DType.BF16, Device.CPU, rows, outputs);
-            cuda.gatedLinear(x, gate, up, together);
+            cuda.gatedLinear(x, gate, up, product, together);
             cuda.linear(x, gate, null, gated);
             cuda.linear(x, up, null, product);
             cuda.swiGlu(gated, product, gated);

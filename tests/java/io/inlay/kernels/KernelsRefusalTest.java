@@ -144,12 +144,16 @@ class KernelsRefusalTest {
         refused(() -> kernels.linears(x, List.of(bf16(4, 8), bf16(4, 8)), List.of(none, none), List.of(out, out)),
                 "linears: a result must have memory of its own");
         refused(() -> kernels.linears(x, List.of(bf16(8, 8)), List.of(none), List.of(x)), "linears: a result must have memory of its own");
-        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(5, 8), out), "gatedLinear: sizes must be equal; given x bf16[2, 8] cpu, "
-                + "gate bf16[4, 8] cpu, up bf16[5, 8] cpu, out bf16[2, 4] cpu");
-        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), bf16(2, 5)), "gatedLinear: x [M, K], gate and up [F, K], out [M, F]");
-        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), fp32(2, 4)), "gatedLinear: all must have x's type");
-        refused(() -> kernels.gatedLinear(x, fp32(4, 8), fp32(4, 8), out), "gatedLinear: all must have x's type");
-        refused(() -> kernels.gatedLinear(x, bf16(8, 8), bf16(8, 8), x), "gatedLinear: a result must have memory of its own");
+        Tensor scratch = bf16(2, 4);
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(5, 8), scratch, out), "gatedLinear: sizes must be equal; given x bf16[2, 8] cpu, "
+                + "gate bf16[4, 8] cpu, up bf16[5, 8] cpu, scratch bf16[2, 4] cpu, out bf16[2, 4] cpu");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), scratch, bf16(2, 5)),
+                "gatedLinear: x [M, K], gate and up [F, K], scratch and out [M, F]");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), scratch, fp32(2, 4)), "gatedLinear: all must have x's type");
+        refused(() -> kernels.gatedLinear(x, fp32(4, 8), fp32(4, 8), scratch, out), "gatedLinear: all must have x's type");
+        refused(() -> kernels.gatedLinear(x, bf16(8, 8), bf16(8, 8), bf16(2, 8), x), "gatedLinear: a result must have memory of its own");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), out, out), "gatedLinear: a result must have memory of its own");
+        refused(() -> kernels.gatedLinear(x, bf16(4, 8), bf16(4, 8), bf16(2, 5), out), "gatedLinear: sizes must be equal");
     }
 
     @Test

@@ -100,13 +100,13 @@ class LinearsContractTest {
                 kernels.linear(apart.x, apart.up, null, product);
                 kernels.swiGlu(apart.out, product, apart.out);
                 Gated together = Gated.of(ours);
-                kernels.gatedLinear(together.x, together.gate, together.up, together.out);
+                kernels.gatedLinear(together.x, together.gate, together.up, together.scratch, together.out);
                 same("round " + round + ", gate " + apart.gate, together.out, apart.out);
             }
         }
     }
 
-    private record Gated(Tensor x, Tensor gate, Tensor up, Tensor out) {
+    private record Gated(Tensor x, Tensor gate, Tensor up, Tensor scratch, Tensor out) {
 
         static Gated of(Samples s) {
             int rows = ROWS[s.between(0, ROWS.length - 1)];
@@ -116,7 +116,7 @@ class LinearsContractTest {
             Tensor x = packed ? aligned(s, rows, inner) : s.normal(rows, inner);
             Tensor gate = packed ? aligned(s, outputs, inner) : s.normal(outputs, inner);
             Tensor up = packed || s.coin() ? aligned(s, outputs, inner) : s.normal(outputs, inner);
-            return new Gated(x, gate, up, s.empty(rows, outputs));
+            return new Gated(x, gate, up, s.empty(rows, outputs), s.empty(rows, outputs));
         }
     }
 
@@ -126,7 +126,7 @@ class LinearsContractTest {
             Tensor w = aligned(s, 24, 64);
             Tensor none = aligned(s, 0, 64);
             kernels.linears(none, List.of(w, w), List.of(List.of(), List.of()), List.of(aligned(s, 0, 24), aligned(s, 0, 24)));
-            kernels.gatedLinear(none, w, w, aligned(s, 0, 24));
+            kernels.gatedLinear(none, w, w, aligned(s, 0, 24), aligned(s, 0, 24));
         }
     }
 

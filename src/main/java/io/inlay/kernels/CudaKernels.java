@@ -173,12 +173,12 @@ public final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
+    public void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor scratch, Tensor out) {
         if (CudaLinears.suitsGated(x, gate, up)) {
-            Operands.gatedLinear(x, gate, up, out);
+            Operands.gatedLinear(x, gate, up, scratch, out);
             linears.gatedLinear(x, gate, up, out);
         } else {
-            Kernels.super.gatedLinear(x, gate, up, out);
+            Kernels.super.gatedLinear(x, gate, up, scratch, out);
         }
     }
 

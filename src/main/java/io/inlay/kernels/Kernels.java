@@ -199,16 +199,14 @@ public interface Kernels {
 
     /**
      * {@link #swiGlu} of two linears over the base, with the bits of the three: {@code out = silu(x gate^T) (x up^T)}, both products
-     * rounded to x's type first. x [M, K], gate and up [F, K], out [M, F] of one type, out not in x's memory.
+     * rounded to x's type first. x [M, K], gate and up [F, K], out and scratch [M, F] of one type, out and scratch in memory of their own;
+     * what scratch holds means nothing.
      */
-    default void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
-        Operands.gatedLinear(x, gate, up, out);
-        try (Scope scope = new Scope(x.torch())) {
-            Tensor product = scope.empty(out.dtype(), out.device(), out.sizes());
-            linear(x, gate, null, out);
-            linear(x, up, null, product);
-            swiGlu(out, product, out);
-        }
+    default void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor scratch, Tensor out) {
+        Operands.gatedLinear(x, gate, up, scratch, out);
+        linear(x, gate, null, out);
+        linear(x, up, null, scratch);
+        swiGlu(out, scratch, out);
     }
 
     /**

@@ -203,13 +203,13 @@ final class Operands {
         }
     }
 
-    static void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
-        new Operands("gatedLinear", "x gate up out", x, gate, up, out)
-                .floating(x, 2).floating(gate, 2).alike(gate, up).floating(out, 2).written(out)
+    static void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor scratch, Tensor out) {
+        new Operands("gatedLinear", "x gate up scratch out", x, gate, up, scratch, out)
+                .floating(x, 2).floating(gate, 2).alike(gate, up).floating(out, 2).written(out).written(scratch)
                 .require(gate.dtype() == x.dtype() && out.dtype() == x.dtype(), "all must have x's type")
                 .require(gate.size(1) == x.size(1) && out.size(0) == x.size(0) && out.size(1) == gate.size(0),
-                        "x [M, K], gate and up [F, K], out [M, F]")
-                .apart(out, x);
+                        "x [M, K], gate and up [F, K], scratch and out [M, F]")
+                .alike(out, scratch).apart(out, x).apart(scratch, x).apart(scratch, out);
     }
 
     static void linearInt8(Tensor x, Int8Weight w, List<TileTable> tiles, Tensor y) {

@@ -190,9 +190,9 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
-    public void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor out) {
+    public void gatedLinear(Tensor x, Tensor gate, Tensor up, Tensor scratch, Tensor out) {
         long start = System.nanoTime();
-        kernels.gatedLinear(x, gate, up, out);
+        kernels.gatedLinear(x, gate, up, scratch, out);
         profile.add("gated linear", start, 4 * x.elements() * gate.size(0), x, gate, up, out);
     }
 

@@ -153,10 +153,10 @@ final class StepPass {
     private void feedForward(int layer, Tensor normed, Tensor out) {
         List<Projection> both = List.of(Projection.GATE, Projection.UP);
         Tensor gated = slot("gate", normed.size(0), config.intermediateSize());
+        Tensor up = slot("up", normed.size(0), config.intermediateSize());
         if (both.stream().allMatch(each -> ServedLinear.plain(model, weight(layer, each), tables(layer, each)))) {
-            kernels.gatedLinear(normed, weight(layer, Projection.GATE), weight(layer, Projection.UP), gated);
+            kernels.gatedLinear(normed, weight(layer, Projection.GATE), weight(layer, Projection.UP), up, gated);
         } else {
-            Tensor up = slot("up", normed.size(0), config.intermediateSize());
             linears(layer, both, normed, List.of(gated, up));
             kernels.swiGlu(gated, up, gated);
         }
