@@ -2,7 +2,7 @@
 # Compiles the CUDA kernels: cuda.sh [--check | --build] [OUTPUT_FOLDER, target/cuda]
 #
 # Every NAME.cu becomes NAME.ptx beside it (sm_80, committed: any later GPU's driver compiles it on) and cubins for sm_80 and sm_90 in the
-# output folder, with warnings as errors; registers, spills and shared memory of each kernel are printed. kernels.txt says which file has
+# output folder, with warnings and spilled registers as errors; registers and shared memory of each kernel are printed. kernels.txt says which file has
 # which kernel. --check writes nothing beside the sources and fails where what is committed is not of its source, by the hash in its first
 # line; without an nvcc that is all it does. --build is --check where nvcc is installed, and nothing where it is not.
 #
@@ -100,7 +100,7 @@ for name in $names; do
         if [ -f "$cubin" ] && [ -z "$(find "$here/$name.cu" "$here"/*.cuh "$here/cuda.sh" -newer "$cubin")" ]; then
             continue
         fi
-        log=$(compile -cubin "-arch=sm_$arch" -Xptxas -v -o "$cubin" 2>&1) || { rm -f "$cubin"; echo "$log" >&2; exit 1; }
+        log=$(compile -cubin "-arch=sm_$arch" -Xptxas -v,--warn-on-spills -o "$cubin" 2>&1) || { rm -f "$cubin"; echo "$log" >&2; exit 1; }
         echo "$log" | awk -v arch="sm_$arch" '
             /Compiling entry function/ { split($0, part, "\047"); kernel = part[2] }
             /spill stores/ { spills = $5 " bytes spilled" }

@@ -86,7 +86,7 @@ __device__ __forceinline__ void rotate_and_keep(T* query, long long token_stride
         if (group >= 0) {
             const int last = lengths[n] - 1;
             T* key_at = row_in_pages<T>(pages + n * most, key_offset, group, last, dim);
-            T* value_at = row_in_pages<T>(pages + n * most, value_offset, group, last, dim);
+            T* value_at = reinterpret_cast<T*>(reinterpret_cast<char*>(key_at) + (value_offset - key_offset));
             write_pairs(key_at, x1, x2, first, half, whole && aligned16(key_at));
             const bool copied = whole && aligned16(value_at) && aligned16(value + row);
             copy8(value_at, value + row, first, half, copied);
