@@ -9,6 +9,7 @@ import io.inlay.generation.GenerationEngine.Limits;
 import io.inlay.generation.GenerationEvent.Finished;
 import io.inlay.generation.GenerationEvent.Text;
 import io.inlay.kernels.CpuKernels;
+import io.inlay.model.Given;
 import io.inlay.model.Golden;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
@@ -473,7 +474,7 @@ class GenerationEngineTest {
         private KvCache marked;
 
         @Override
-        public float[][] step(List<LlamaInference.Row> rows) {
+        public List<Given> step(List<LlamaInference.Row> rows) {
             for (LlamaInference.Row row : rows) {
                 marked = row.cache().length() == 0 && row.token() == 500 ? row.cache() : marked;
                 if (row.cache() == marked && row.cache().length() == 3) {

@@ -28,7 +28,7 @@ final class DeviceContracts {
 
     /** All tests of kernels but those that need a compiler, and those of int8 linears, which take long and are the host's alone. */
     private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(CudaDecoding|CudaLists|Host|Int8))"
-            + ".*(Argmax|Contract|Cuda|Gradients|Kernels|OnDevice|RopeAndKeep).*Test";
+            + ".*(Contract|Cuda|Draws|Gradients|Kernels|OnDevice|RopeAndKeep).*Test";
 
     private DeviceContracts() {
     }
