@@ -19,6 +19,7 @@ enum { VECTORS = 64, GROUP = VECTORS * LANES, DIGIT = 11 };
 #define SLACK 1e-3             /* for which logarithms of weights are good */
 
 typedef uint64_t vlong __attribute__((vector_size(8 * LANES)));
+typedef int64_t vsigned __attribute__((vector_size(8 * LANES)));
 
 /* As io.inlay.kernels.Draw writes it. */
 struct draw {
@@ -195,8 +196,11 @@ INLINE void collect(struct row *row, float bound, const int type) {
         }
     }
     while (row->ids[count - 1] >= row->n) count--;
-    for (long i = 0; i < count; i++) row->keys[i] = key_of(row->values[i]);
     row->count = count;
+    for (long i = 0; i < count; i += LANES) {
+        const vint bits = (vint) (load(row->values, i, FP32) + 0.0f), keys = bits ^ (bits >> 31 | INT32_MIN);
+        memcpy(row->keys + i, &keys, sizeof keys);
+    }
 }
 
 struct place {
@@ -206,15 +210,15 @@ struct place {
 
 /* The largest key by which, from the largest down, their number, or what they weigh, is enough; weights NULL for the number. */
 static struct place crossing(const struct row *row, const uint32_t *keys, const uint64_t *weights, long n, double enough) {
-    uint64_t bins[1 << DIGIT];
+    uint64_t bins[2][1 << DIGIT];  /* in turns, since neighbours often have one bin, and a sum waits for the one before it */
     struct place place = {0, 0};
     for (int before = 32;;) {
         const int digit = MIN(DIGIT, before), shift = before - digit;
         const uint32_t mask = (1u << digit) - 1;
         memset(bins, 0, sizeof bins);
-        for (long i = 0; i < n; i++) bins[keys[i] >> shift & mask] += weights ? weights[i] : 1;
+        for (long i = 0; i < n; i++) bins[i & 1][keys[i] >> shift & mask] += weights ? weights[i] : 1;
         uint32_t at = mask;
-        while ((double) (int64_t) (place.above + bins[at]) < enough) place.above += bins[at--];
+        while ((double) (int64_t) (place.above + bins[0][at] + bins[1][at]) < enough) place.above += bins[0][at] + bins[1][at], at--;
         place.key = place.key << digit | at;
         if (shift == 0) return place;
         long inside = 0;
@@ -262,21 +266,37 @@ static uint64_t sum_some(const struct row *row) {
     return total;
 }
 
-/* Weights of what top-p leaves out become 0; what is enough for it. */
-static void cut_to_p(struct row *row, double enough) {
-    const struct place place = crossing(row, row->keys, row->weights, row->count, enough);
-    uint64_t reached = place.above;
-    for (long i = 0; i < row->count; i++) {
-        const int tied = row->keys[i] == place.key;
-        const int stays = row->keys[i] > place.key || (tied && (double) (int64_t) reached < enough);
-        reached += tied ? row->weights[i] : 0;
-        row->weights[i] = stays ? row->weights[i] : 0;
+/* The last id that is needed for enough of those with the key where it is reached. */
+static int32_t last_of_ties(const struct row *row, struct place place, double enough) {
+    int32_t last = 0;
+    for (long i = 0; (double) (int64_t) place.above < enough; i++) {
+        if (row->keys[i] == place.key) {
+            place.above += row->weights[i];
+            last = row->ids[i];
+        }
     }
+    return last;
 }
 
-static long choose_some(struct row *row, uint64_t random, double least) {
-    for (long i = 0; i < row->count; i++) row->weights[i] = (double) (int64_t) row->weights[i] >= least ? row->weights[i] : 0;
-    uint64_t at = place_of(random, sum_some(row));
+/* Of what is above a key, or has it and an id up to the last, and weighs the least. */
+static long choose_some(struct row *row, uint64_t random, uint32_t key, int32_t last, double least) {
+    vlong sums = {};
+    for (long i = 0; i < row->count; i += LANES) {
+        vuint keys;
+        vint ids;
+        vlong weights;
+        memcpy(&keys, row->keys + i, sizeof keys);
+        memcpy(&ids, row->ids + i, sizeof ids);
+        memcpy(&weights, row->weights + i, sizeof weights);
+        const vsigned heavy = (vsigned) (__builtin_convertvector((vsigned) weights, vdouble) >= least);
+        const vint in_order = (keys > key) | ((keys == key) & (ids <= last));
+        weights &= (vlong) (heavy & __builtin_convertvector(in_order, vsigned));
+        memcpy(row->weights + i, &weights, sizeof weights);
+        sums += weights;
+    }
+    uint64_t total = 0;
+    for (int i = 0; i < LANES; i++) total += sums[i];
+    uint64_t at = place_of(random, total);
     long i = 0;
     for (; row->weights[i] <= at; i++) at -= row->weights[i];
     return row->ids[i];
@@ -306,8 +326,14 @@ INLINE long draw_row(struct row *row, const struct draw *draw, const int type) {
     collect(row, cuts_to_k ? bound_of_k(row, draw->top_k) : bound_of(row, farthest(row, draw, total)), type);
     if (cuts_to_k) drop(row, crossing(row, row->keys, NULL, row->count, draw->top_k).key);
     weigh(row);
-    if (draw->top_p < 1) cut_to_p(row, enough_of(draw, cuts_to_k ? sum_some(row) : total));
-    return choose_some(row, draw->random, draw->least);
+    struct place place = {0, 0};
+    int32_t last = (int32_t) row->n;
+    if (draw->top_p < 1) {
+        const double enough = enough_of(draw, cuts_to_k ? sum_some(row) : total);
+        place = crossing(row, row->keys, row->weights, row->count, enough);
+        last = last_of_ties(row, place, enough);
+    }
+    return choose_some(row, draw->random, place.key, last, draw->least);
 }
 
 struct rows {
