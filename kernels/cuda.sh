@@ -2,9 +2,9 @@
 # Compiles the CUDA kernels: cuda.sh [--check | --build] [OUTPUT_FOLDER, target/cuda]
 #
 # Every NAME.cu becomes NAME.ptx beside it (sm_80, committed: any later GPU's driver compiles it on) and cubins for sm_80 and sm_90 in the
-# output folder, with warnings and spilled registers as errors; registers and shared memory of each kernel are printed. kernels.txt says which file has
-# which kernel. --check writes nothing beside the sources and fails where what is committed is not of its source, by the hash in its first
-# line; without an nvcc that is all it does. --build is --check where nvcc is installed, and nothing where it is not.
+# output folder, with warnings and spilled registers as errors; registers and shared memory of each kernel are printed. kernels.txt says
+# which file has which kernel. --check writes nothing beside the sources and fails where what is committed is not of its source, by the
+# hash in its first line; without an nvcc that is all it does. --build is --check where nvcc is installed, and nothing where it is not.
 #
 # nvcc is the one of CUDA_HOME, or on PATH, or NVIDIA's packages of the Python index, put in the user's cache once (not for --build).
 set -euo pipefail

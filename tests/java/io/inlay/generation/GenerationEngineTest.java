@@ -9,6 +9,8 @@ import io.inlay.generation.GenerationEngine.Limits;
 import io.inlay.generation.GenerationEvent.Finished;
 import io.inlay.generation.GenerationEvent.Text;
 import io.inlay.kernels.CpuKernels;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import io.inlay.model.Golden;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
@@ -29,9 +31,11 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.SplittableRandom;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
@@ -144,6 +148,63 @@ class GenerationEngineTest {
             together.get(i).finished();
             assertThat(together.get(i).tokens()).as("request %d", i).isEqualTo(alone.get(i));
         }
+    }
+
+    /** Counts what rows ask for; where it is told to, whoever steps beside another meets a failure. */
+    private static final class CountingForward implements Forward {
+        private final Forward real = Forward.of(model);
+        private final boolean failing;
+        private final Map<Class<?>, Integer> asked = new ConcurrentHashMap<>();
+        private volatile boolean failed;
+
+        private CountingForward(boolean failing) {
+            this.failing = failing;
+        }
+
+        @Override
+        public List<Given> step(List<LlamaInference.Row> rows) {
+            if (failing && rows.stream().map(LlamaInference.Row::cache).distinct().count() > 1) {
+                failed = true;
+                throw new IllegalStateException("together");
+            }
+            rows.forEach(row -> asked.merge(row.asked().getClass(), 1, Integer::sum));
+            return real.step(rows);
+        }
+
+        @Override
+        public void extend(int[] tokens, int whole, KvCache cache, WeightOverlay overlay) {
+            real.extend(tokens, whole, cache, overlay);
+        }
+
+        @Override
+        public void close() {
+            real.close();
+        }
+    }
+
+    @Test
+    void a_seed_gives_the_same_answer_where_logits_come_to_the_host_and_only_who_needs_them_gets_them() {
+        CountingForward counting = new CountingForward(false);
+        GenerationEngine engine = keep(new GenerationEngine(model, residency(model), ROOMY, counting));
+        Transcript drawn = submit(engine, request(prompt(), sampling(5), 40));
+        Transcript scored = submit(engine, new GenerationRequest(Optional.empty(), prompt(), sampling(5), 40, List.of(), Steering.NONE, 0));
+        int tokens = drawn.finished().completionTokens();
+        assertThat(scored.finished().completionTokens()).isEqualTo(tokens);
+        assertThat(scored.tokens()).isEqualTo(drawn.tokens());
+        assertThat(counting.asked).containsEntry(Asked.Token.class, tokens).containsEntry(Asked.Logits.class, tokens);
+    }
+
+    @Test
+    void a_pass_that_fails_for_several_draws_for_each_alone_what_it_would_have_drawn() {
+        int[] alone = run(engine(ROOMY), request(prompt(), sampling(5), 40)).tokens();
+        CountingForward failing = new CountingForward(true);
+        GenerationEngine engine = keep(new GenerationEngine(model, residency(model), ROOMY, failing));
+        List<Transcript> together = List.of(submit(engine, request(prompt(), sampling(5), 40)), submit(engine, request(prompt(), sampling(6), 40)),
+                submit(engine, request(prompt(), sampling(5), 40)));
+        together.forEach(Transcript::finished);
+        assertThat(failing.failed).isTrue();
+        assertThat(together.get(0).tokens()).isEqualTo(alone);
+        assertThat(together.get(2).tokens()).isEqualTo(alone);
     }
 
     // ---- where it ends ----
@@ -473,7 +534,7 @@ class GenerationEngineTest {
         private KvCache marked;
 
         @Override
-        public float[][] step(List<LlamaInference.Row> rows) {
+        public List<Given> step(List<LlamaInference.Row> rows) {
             for (LlamaInference.Row row : rows) {
                 marked = row.cache().length() == 0 && row.token() == 500 ? row.cache() : marked;
                 if (row.cache() == marked && row.cache().length() == 3) {

@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.inlay.Problem;
+import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.Kernels;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
@@ -22,24 +24,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Sampling against transformers' warpers (see tests/golden/sampling) and against the distributions that it stands for. */
 class SamplerTest {
 
-    // ---- what is kept ----
+    private static final Kernels KERNELS = CpuKernels.best();
 
-    @Test
-    void the_kept_tokens_are_those_of_transformers_warpers() throws IOException {
-        JsonNode golden = new ObjectMapper().readTree(Path.of("tests/golden/sampling/sampling.json").toFile());
-        int checked = 0;
-        for (JsonNode each : golden.path("cases")) {
-            float[] logits = floats(golden.path("logits").path(each.path("logits").asText()));
-            Sampling sampling = sampling(each.path("temperature").asDouble(), each.path("topP").asDouble(), each.path("topK").asInt(), 1);
-            int[] expected = ints(each.path("kept"));
-            int[] kept = new WarpedSampler(sampling, "m").kept(logits);
-            // The warpers mark what they drop with -inf, so what had that logit before does not count as kept there.
-            kept = IntStream.of(kept).filter(id -> logits[id] != Float.NEGATIVE_INFINITY).sorted().toArray();
-            assertThat(kept).as("%s of %s", sampling, each.path("logits")).isEqualTo(expected);
-            checked++;
-        }
-        assertThat(checked).isEqualTo(golden.path("cases").size()).isGreaterThan(70);
-    }
+    // ---- distributions ----
 
     @Test
     void draws_have_the_probabilities_that_transformers_would_draw_with() throws IOException {
@@ -52,8 +39,8 @@ class SamplerTest {
             }
             float[] logits = floats(golden.path("logits").path(each.path("logits").asText()));
             int[] kept = ints(each.path("kept"));
-            Sampler sampler = Sampler.of(sampling(each.path("temperature").asDouble(), each.path("topP").asDouble(),
-                    each.path("topK").asInt(), 1000 + checked), "m");
+            Sampler sampler = sampler(sampling(each.path("temperature").asDouble(), each.path("topP").asDouble(),
+                    each.path("topK").asInt(), 1000 + checked));
             assertDistribution(each.toString(), logits, sampler, kept, probabilities);
             checked++;
         }
@@ -65,7 +52,7 @@ class SamplerTest {
         float[] logits = {1, 2, 0.5f, -1, 3, 2.5f, -4};
         for (double temperature : new double[] {0.5, 1, 3}) {
             double[] probabilities = softmax(logits, temperature);
-            assertDistribution("temperature " + temperature, logits, Sampler.of(sampling(temperature, 1, 0, 99), "m"),
+            assertDistribution("temperature " + temperature, logits, sampler(sampling(temperature, 1, 0, 99)),
                     IntStream.range(0, logits.length).toArray(), probabilities);
         }
     }
@@ -73,26 +60,15 @@ class SamplerTest {
     @Test
     void the_chi_square_check_notices_a_wrong_temperature() {
         float[] logits = {1, 2, 0.5f, -1, 3, 2.5f, -4};
-        assertThatThrownBy(() -> assertDistribution("wrong", logits, Sampler.of(sampling(1.1, 1, 0, 99), "m"),
+        assertThatThrownBy(() -> assertDistribution("wrong", logits, sampler(sampling(1.1, 1, 0, 99)),
                 IntStream.range(0, logits.length).toArray(), softmax(logits, 1))).isInstanceOf(AssertionError.class);
-    }
-
-    @Test
-    void a_nucleus_that_would_end_inside_a_tie_takes_the_lowest_ids() {
-        float[] logits = {0, 1, 1, 1, 1, 0};
-        assertThat(new WarpedSampler(sampling(1, 0.5, 0, 1), "m").kept(logits)).containsExactly(1, 2, 3);
-    }
-
-    @Test
-    void top_p_of_zero_keeps_the_likeliest_alone() {
-        assertThat(new WarpedSampler(sampling(1, 0, 0, 1), "m").kept(new float[] {1, 4, 4, 2})).containsExactly(1);
     }
 
     // ---- greedy ----
 
     @Test
     void greedy_takes_the_lowest_id_on_ties() {
-        Sampler greedy = Sampler.of(Sampling.GREEDY, "m");
+        Sampler greedy = sampler(Sampling.GREEDY);
         assertThat(greedy.next(new float[] {-3, 7, 2, 7, 7})).isEqualTo(1);
         assertThat(greedy.next(new float[] {-0f, 0f})).isZero();
         assertThat(greedy.next(new float[] {Float.NEGATIVE_INFINITY, -1e30f})).isEqualTo(1);
@@ -101,7 +77,7 @@ class SamplerTest {
     @Test
     void a_vanishing_temperature_is_greedy() {
         float[] logits = {1, 1.001f, 0.5f};
-        Sampler cold = Sampler.of(sampling(1e-300, 1, 0, 5), "m");
+        Sampler cold = sampler(sampling(1e-300, 1, 0, 5));
         for (int i = 0; i < 100; i++) {
             assertThat(cold.next(logits)).isEqualTo(1);
         }
@@ -115,16 +91,16 @@ class SamplerTest {
         float[][] steps = new float[50][];
         SplittableRandom random = new SplittableRandom(3);
         Arrays.setAll(steps, _ -> gaussian(random, 300));
-        int[] first = draws(Sampler.of(sampling(temperature, topP, topK, 7), "m"), steps);
-        assertThat(draws(Sampler.of(sampling(temperature, topP, topK, 7), "m"), steps)).isEqualTo(first);
-        assertThat(draws(Sampler.of(sampling(temperature, topP, topK, 8), "m"), steps)).isNotEqualTo(first);
-        assertThat(draws(Sampler.of(new Sampling(temperature, topP, topK, OptionalLong.empty()), "m"), steps)).isNotEqualTo(first);
+        int[] first = draws(sampler(sampling(temperature, topP, topK, 7)), steps);
+        assertThat(draws(sampler(sampling(temperature, topP, topK, 7)), steps)).isEqualTo(first);
+        assertThat(draws(sampler(sampling(temperature, topP, topK, 8)), steps)).isNotEqualTo(first);
+        assertThat(draws(sampler(new Sampling(temperature, topP, topK, OptionalLong.empty())), steps)).isNotEqualTo(first);
     }
 
     @Test
     void one_random_number_is_used_for_each_token() {
         float[] logits = {0, 0, 0, 0};
-        Sampler sampler = Sampler.of(sampling(1, 1, 0, 42), "m");
+        Sampler sampler = sampler(sampling(1, 1, 0, 42));
         SplittableRandom expected = new SplittableRandom(42);
         for (int i = 0; i < 1000; i++) {
             assertThat(sampler.next(logits)).isEqualTo((int) (expected.nextDouble() * 4));
@@ -136,7 +112,7 @@ class SamplerTest {
     @ParameterizedTest
     @ValueSource(doubles = {0, 1})
     void logits_that_are_no_distribution_are_refused_with_the_models_name(double temperature) {
-        Sampler sampler = Sampler.of(sampling(temperature, 0.9, 0, 1), "inlay-tiny:task@3");
+        Sampler sampler = new Sampler(sampling(temperature, 0.9, 0, 1), "inlay-tiny:task@3", KERNELS);
         assertThatThrownBy(() -> sampler.next(new float[] {1, Float.NaN, 2})).isInstanceOfSatisfying(Problem.class,
                 problem -> assertThat(problem.code()).isEqualTo(Problem.Code.NOT_FINITE))
                 .hasMessage("model inlay-tiny:task@3 gave NaN as the logit of token 1; its weights are damaged or its fine-tuning diverged: "
@@ -154,7 +130,7 @@ class SamplerTest {
     void a_large_vocabulary_is_sampled_without_allocating() {
         float[] logits = gaussian(new SplittableRandom(11), 128_256);
         for (Sampling sampling : new Sampling[] {sampling(1, 1, 0, 1), sampling(1, 0.9, 0, 1), sampling(0.8, 0.9, 50, 1)}) {
-            Sampler sampler = Sampler.of(sampling, "m");
+            Sampler sampler = sampler(sampling);
             for (int i = 0; i < 5; i++) {
                 sampler.next(logits);
             }
@@ -223,6 +199,10 @@ class SamplerTest {
 
     private static Sampling sampling(double temperature, double topP, int topK, long seed) {
         return new Sampling(temperature, topP, topK, OptionalLong.of(seed));
+    }
+
+    private static Sampler sampler(Sampling sampling) {
+        return new Sampler(sampling, "m", KERNELS);
     }
 
     private static int[] draws(Sampler sampler, float[][] steps) {

@@ -7,6 +7,11 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.inlay.Problem;
+import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.Draw;
+import io.inlay.kernels.Kernels;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -14,11 +19,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
-/** Bias, penalties, log-probabilities and cuts against transformers' processors: tests/golden/processors. */
+/** Bias, penalties and log-probabilities against transformers' processors: tests/golden/processors. */
 class TokenDrawerTest {
+
+    private static final Kernels KERNELS = CpuKernels.best();
 
     private static JsonNode golden() throws IOException {
         return new ObjectMapper().readTree(Path.of("tests/golden/processors/processors.json").toFile());
@@ -49,13 +57,13 @@ class TokenDrawerTest {
         float[] logits = floats(golden.path("logits"));
         for (JsonNode each : golden.path("cases")) {
             TokenDrawer drawer = new TokenDrawer(new GenerationRequest(Optional.empty(), ints(each.path("prompt")),
-                    new Sampling(1, 1, 0, OptionalLong.of(1)), 100, List.of(), steering(each), logits.length), null, "m", 100);
+                    new Sampling(1, 1, 0, OptionalLong.of(1)), 100, List.of(), steering(each), logits.length), KERNELS, null, "m", 100);
             for (int token : ints(each.path("drawn"))) {
                 float[] forced = new float[logits.length];
                 forced[token] = 1e6f;
-                assertThat(drawer.next(forced)).isEqualTo(token);
+                assertThat(drawer.next(new Given.Logits(forced))).isEqualTo(token);
             }
-            int drawn = drawer.next(logits);
+            int drawn = drawer.next(new Given.Logits(logits));
             double[] logprobs = each.path("logprobs").valueStream().mapToDouble(JsonNode::asDouble).toArray();
             assertThat(drawer.scores().logProbability()).isCloseTo(logprobs[drawn], within(1e-5));
             assertThat(drawer.scores().likeliest()).hasSize(logits.length);
@@ -69,22 +77,9 @@ class TokenDrawerTest {
     }
 
     @Test
-    void the_tokens_that_stay_are_those_of_transformers_warpers_with_min_p_last() throws IOException {
-        int cut = 0;
-        for (JsonNode each : golden().path("cases")) {
-            Sampling sampling = new Sampling(each.path("temperature").asDouble(), each.path("topP").asDouble(), each.path("topK").asInt(),
-                    each.path("minP").asDouble(), OptionalLong.of(1));
-            int[] kept = new WarpedSampler(sampling, "m").kept(floats(each.path("processed")));
-            assertThat(IntStream.of(kept).sorted().toArray()).as("%s", sampling).isEqualTo(ints(each.path("kept")));
-            cut += kept.length < each.path("processed").size() ? 1 : 0;
-        }
-        assertThat(cut).isGreaterThan(7);
-    }
-
-    @Test
     void draws_with_min_p_never_leave_what_stays() {
         float[] logits = {3, 2.9f, 1, 0, -1, 2.95f};
-        Sampler sampler = Sampler.of(new Sampling(1, 1, 0, 0.8, OptionalLong.of(4)), "m");
+        Sampler sampler = new Sampler(new Sampling(1, 1, 0, 0.8, OptionalLong.of(4)), "m", KERNELS);
         assertThat(IntStream.range(0, 500).map(_ -> sampler.next(logits)).distinct().sorted().toArray()).containsExactly(0, 1, 5);
     }
 
@@ -92,10 +87,45 @@ class TokenDrawerTest {
     void the_models_logits_are_only_read() {
         float[] logits = {1, 2, 3};
         TokenDrawer drawer = new TokenDrawer(new GenerationRequest(Optional.empty(), new int[] {1}, Sampling.GREEDY, 5, List.of(),
-                new Steering(Map.of(0, 10f), 1, 1, 1, Optional.empty()), -1), null, "m", 5);
-        assertThat(drawer.next(logits)).isZero();
+                new Steering(Map.of(0, 10f), 1, 1, 1, Optional.empty()), -1), KERNELS, null, "m", 5);
+        assertThat(drawer.asks()).isEqualTo(Asked.LOGITS);
+        assertThat(drawer.next(new Given.Logits(logits))).isZero();
         assertThat(drawer.scores()).isNull();
         assertThat(logits).containsExactly(1, 2, 3);
+    }
+
+    /** Without a say in its logits or a question about them. */
+    private static TokenDrawer plain(Sampling sampling) {
+        return new TokenDrawer(new GenerationRequest(Optional.empty(), new int[] {1}, sampling, 5, List.of()), KERNELS, null, "m", 5);
+    }
+
+    @Test
+    void a_token_is_asked_for_where_nothing_is_done_to_its_logits_and_is_the_one_that_the_host_would_draw() {
+        Sampling sampling = new Sampling(1.3, 0.9, 20, 0.01, OptionalLong.of(8));
+        TokenDrawer there = plain(sampling);
+        TokenDrawer here = plain(sampling);
+        SplittableRandom random = new SplittableRandom(2);
+        for (int i = 0; i < 50; i++) {
+            float[] logits = new float[100];
+            for (int v = 0; v < logits.length; v++) {
+                logits[v] = (float) (3 * random.nextGaussian());
+            }
+            Draw draw = ((Asked.Token) there.asks()).draw();
+            assertThat(there.asks()).as("asked again before there is a token").isEqualTo(new Asked.Token(draw));
+            int id = KERNELS.draw(logits, draw);
+            assertThat(there.next(new Given.Token(id))).isEqualTo(id);
+            assertThat(here.next(new Given.Logits(logits))).isEqualTo(id);
+            assertThat(there.scores()).isNull();
+        }
+    }
+
+    @Test
+    void what_is_refused_where_it_would_be_drawn_is_the_problem_that_it_is_here() {
+        TokenDrawer drawer = plain(Sampling.GREEDY);
+        assertThat(drawer.asks()).isEqualTo(new Asked.Token(Draw.GREEDY));
+        assertThatThrownBy(() -> drawer.next(new Given.Refused(7, Float.NaN))).isInstanceOfSatisfying(Problem.class,
+                problem -> assertThat(problem.code()).isEqualTo(Problem.Code.NOT_FINITE))
+                .hasMessageStartingWith("model m gave NaN as the logit of token 7; its weights are damaged");
     }
 
     @Test

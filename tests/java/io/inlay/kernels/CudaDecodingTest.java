@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import io.inlay.model.KvCache;
 import io.inlay.model.KvPool;
 import io.inlay.model.LlamaInference;
@@ -112,7 +114,7 @@ class CudaDecodingTest {
 
     private static LlamaInference.Row row(KvCache cache, WeightOverlay overlay) {
         assertThat(cache.reserve(cache.length() + 1)).isTrue();
-        return new LlamaInference.Row(7, cache, overlay, true);
+        return new LlamaInference.Row(7, cache, overlay, Asked.LOGITS);
     }
 
     /** What one step launches between the embedding with its norm and the head. */
@@ -149,17 +151,18 @@ class CudaDecodingTest {
                 List<LlamaInference.Row> rows = new ArrayList<>();
                 for (int i = 0; i < overlays.size(); i++) {
                     assertThat(together.get(i).reserve(together.get(i).length() + 1)).isTrue();
-                    rows.add(new LlamaInference.Row(7 + step, together.get(i), overlays.get(i), i != step));
+                    rows.add(new LlamaInference.Row(7 + step, together.get(i), overlays.get(i), i == step ? Asked.NOTHING : Asked.LOGITS));
                 }
                 launcher.forget();
-                float[][] logits = inference.step(rows);
+                List<Given> given = inference.step(rows);
                 assertThat(launcher.launched()).filteredOn(each -> each.contains("mixed")).hasSize(model.config().layers());
                 int lists = step == 0 ? model.config().layers() : 0;
                 int pages = step < overlays.size() ? 2 : 1;
                 assertThat(launcher.uploads()).as("step %d: pages of all, and of those who ask", step).isEqualTo(lists + pages);
                 for (int i = 0; i < overlays.size(); i++) {
                     float[] own = inference.decode(7 + step, alone.get(i), overlays.get(i));
-                    assertThat(logits[i]).as("step %d, row %d", step, i).isEqualTo(i == step ? null : own);
+                    assertThat(given.get(i)).as("step %d, row %d", step, i).usingRecursiveComparison()
+                            .isEqualTo(i == step ? Given.NOTHING : new Given.Logits(own));
                 }
             }
             together.forEach(KvCache::close);

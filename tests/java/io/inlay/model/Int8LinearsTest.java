@@ -125,11 +125,11 @@ class Int8LinearsTest {
                 inference.prefill(prompt, shared, overlay);
                 shared.reserve(prompt.length + 1);
                 caches.addAll(List.of(own, shared));
-                rows.add(new LlamaInference.Row(7 + i, shared, overlay, true));
+                rows.add(new LlamaInference.Row(7 + i, shared, overlay, Asked.LOGITS));
             }
-            float[][] together = inference.step(rows);
+            List<Given> together = inference.step(rows);
             for (int i = 0; i < rows.size(); i++) {
-                assertThat(together[i]).as("row %d", i).containsExactly(alone.get(i));
+                assertThat(((Given.Logits) together.get(i)).values()).as("row %d", i).containsExactly(alone.get(i));
             }
             caches.forEach(KvCache::close);
         }

@@ -7,6 +7,7 @@ import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
 import io.inlay.delta.WholeTensor;
 import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.Draw;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.HostAsCuda;
 import io.inlay.tensor.Libtorch;
@@ -22,6 +23,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -74,10 +76,44 @@ class ModelOnDeviceTest {
                 logits.add(inference.prefill(tokens(45), second, merged));
                 assertThat(logits.get(1)).isEqualTo(logits.get(0));
                 logits.add(inference.prefill(tokens(20), third, other));
-                logits.addAll(List.of(inference.step(List.of(new LlamaInference.Row(7, third, other, true),
-                        new LlamaInference.Row(9, first, WeightOverlay.none(), true)))));
+                for (Given each : inference.step(List.of(new LlamaInference.Row(7, third, other, Asked.LOGITS),
+                        new LlamaInference.Row(9, first, WeightOverlay.none(), Asked.LOGITS)))) {
+                    logits.add(((Given.Logits) each).values());
+                }
             }
             return logits;
+        });
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "FP32"})
+    void rows_are_given_what_each_asked_for_and_a_token_is_that_of_its_logits(DType type) {
+        same(type, model -> {
+            List<Given> given;
+            List<Asked> asked = List.of(new Asked.Token(Draw.GREEDY), Asked.LOGITS, Asked.NOTHING, new Asked.Token(new Draw(1, 40, 0.9, 0, 5)),
+                    Asked.LOGITS, new Asked.Token(new Draw(2, 0, 1, 0, -5)));
+            List<Given> alone = new ArrayList<>();
+            try (LlamaInference inference = new LlamaInference(model); KvPool pool = new KvPool(model, 40)) {
+                List<KvCache> caches = new ArrayList<>();
+                for (int i = 0; i < 2 * asked.size(); i++) {
+                    caches.add(pool.cache(40));
+                    inference.prefill(tokens(20 + i % asked.size()), caches.get(i), WeightOverlay.none());
+                    assertThat(caches.get(i).reserve(caches.get(i).length() + 1)).isTrue();
+                }
+                given = inference.step(IntStream.range(0, asked.size())
+                        .mapToObj(i -> new LlamaInference.Row(7 + i, caches.get(i), WeightOverlay.none(), asked.get(i))).toList());
+                for (int i = 0; i < asked.size(); i++) {
+                    float[] logits = inference.decode(7 + i, caches.get(asked.size() + i), WeightOverlay.none());
+                    alone.add(switch (asked.get(i)) {
+                        case Asked.Nothing _ -> Given.NOTHING;
+                        case Asked.Logits _ -> new Given.Logits(logits);
+                        case Asked.Token token -> new Given.Token(model.kernels().draw(logits, token.draw()));
+                    });
+                }
+                caches.forEach(KvCache::close);
+            }
+            assertThat(given).usingRecursiveComparison().isEqualTo(alone);
+            return given;
         });
     }
 

@@ -1,5 +1,6 @@
 package io.inlay.generation;
 
+import io.inlay.model.Given;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
@@ -10,7 +11,7 @@ import java.util.List;
 interface Forward extends AutoCloseable {
 
     /** See {@link LlamaInference#step}. */
-    float[][] step(List<LlamaInference.Row> rows);
+    List<Given> step(List<LlamaInference.Row> rows);
 
     /** See {@link LlamaInference#extend}. */
     void extend(int[] tokens, int whole, KvCache cache, WeightOverlay overlay);
@@ -22,7 +23,7 @@ interface Forward extends AutoCloseable {
         LlamaInference inference = new LlamaInference(model);
         return new Forward() {
             @Override
-            public float[][] step(List<LlamaInference.Row> rows) {
+            public List<Given> step(List<LlamaInference.Row> rows) {
                 return inference.step(rows);
             }
 

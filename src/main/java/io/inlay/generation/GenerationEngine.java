@@ -325,7 +325,7 @@ public final class GenerationEngine implements AutoCloseable {
         }
     }
 
-    /** Draws of the logits that it has, unless their mask is missing: then it alone sits out. */
+    /** Makes a token of what it was given, unless its mask is missing: then it alone sits out. */
     private void draw(RunningGeneration running) {
         if (!running.canDraw()) {
             return;

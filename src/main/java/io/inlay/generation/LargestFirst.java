@@ -31,12 +31,8 @@ final class LargestFirst {
         return size == 0;
     }
 
-    int peek() {
-        return ~(int) heap[0];
-    }
-
     int next() {
-        int index = peek();
+        int index = ~(int) heap[0];
         heap[0] = heap[--size];
         sink(0);
         return index;

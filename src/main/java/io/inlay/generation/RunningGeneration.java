@@ -2,6 +2,8 @@ package io.inlay.generation;
 
 import io.inlay.Problem;
 import io.inlay.kernels.KvPages;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
@@ -49,8 +51,8 @@ final class RunningGeneration implements Generation {
     private WeightOverlay overlay;
     private KvCache cache;
     private FileChannel aside;
-    /** Of the next token, where they are there before its mask is. */
-    private float[] logits;
+    /** By the model, for the next token, where it is there before its mask is. */
+    private Given given;
     private int last;
     private int drawn;
 
@@ -74,7 +76,7 @@ final class RunningGeneration implements Generation {
         this.prompt = request.prompt();
         this.limit = Math.min(request.maxTokens(), positions - prompt.length);
         this.owner = new PrefixCache.Owner(tenant, request.delta().map(DeltaVersion::digest).orElse(""));
-        this.drawer = new TokenDrawer(request, model.tokenizer(), name, limit);
+        this.drawer = new TokenDrawer(request, model.kernels(), model.tokenizer(), name, limit);
     }
 
     @Override
@@ -127,22 +129,22 @@ final class RunningGeneration implements Generation {
 
     /** Whether there is something to do: not while the delta is loading, or only a mask is missing. */
     boolean canStep() {
-        return cancelled || (logits == null ? lease == null || lease.isDone() : canDraw());
+        return cancelled || (given == null ? lease == null || lease.isDone() : canDraw());
     }
 
     /** Whether the prompt is not taken in yet, which is the long work. */
     boolean isAtPrompt() {
-        return drawn == 0 && logits == null;
+        return drawn == 0 && given == null;
     }
 
     /** Whether it has the next token's logits already, and sits out until their mask is there. */
     boolean sitsOut() {
-        return logits != null;
+        return given != null;
     }
 
-    /** Whether a token can be drawn of the logits that it has. */
+    /** Whether it can make a token of what it was given. */
     boolean canDraw() {
-        return logits != null && drawer.ready();
+        return given != null && drawer.ready();
     }
 
     /** Tokens so far. */
@@ -205,14 +207,14 @@ final class RunningGeneration implements Generation {
         }
     }
 
-    /** The rest of the prompt, or the token that was drawn last; the last of them asks for logits. */
+    /** The rest of the prompt, or the token that was drawn last; the last of them asks for what the next token needs. */
     List<LlamaInference.Row> rows() {
         if (drawn > 0) {
-            return List.of(new LlamaInference.Row(last, cache, overlay, true));
+            return List.of(new LlamaInference.Row(last, cache, overlay, drawer.asks()));
         }
         List<LlamaInference.Row> rows = new ArrayList<>();
         for (int i = cache.length(); i < prompt.length; i++) {
-            rows.add(new LlamaInference.Row(prompt[i], cache, overlay, i == prompt.length - 1));
+            rows.add(new LlamaInference.Row(prompt[i], cache, overlay, i == prompt.length - 1 ? drawer.asks() : Asked.NOTHING));
         }
         return rows;
     }
@@ -234,16 +236,16 @@ final class RunningGeneration implements Generation {
 
     // ---- what comes of it; the last event is for tellLast once all is released ----
 
-    /** Takes the next token's logits, from which it is drawn once its mask is there. */
-    void give(float[] next) {
-        logits = next;
+    /** Takes what the model gives for the next token, which is made of it once its mask is there. */
+    void give(Given next) {
+        given = next;
     }
 
-    /** Draws a token and tells the listener; returns the last event when that was the end, else null. Never throws. */
+    /** Makes a token and tells the listener; returns the last event when that was the end, else null. Never throws. */
     GenerationEvent take() {
         try {
-            int token = drawer.next(logits);
-            logits = null;
+            int token = drawer.next(given);
+            given = null;
             drawn++;
             if (drawn == 1) {
                 first = System.nanoTime();
@@ -297,7 +299,7 @@ final class RunningGeneration implements Generation {
 
     /** Frees the cache and lets go of the delta. Never throws. */
     void release() {
-        logits = null;
+        given = null;
         drawer.cancel();
         try {
             if (cache != null) {

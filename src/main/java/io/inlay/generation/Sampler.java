@@ -1,50 +1,53 @@
 package io.inlay.generation;
 
 import io.inlay.Problem;
+import io.inlay.kernels.Draw;
+import io.inlay.kernels.Kernels;
+import java.util.SplittableRandom;
 
-/** Draws the next token from logits [V]. Keeps its own buffers and random state, so each request has its own, on one thread at a time. */
-@FunctionalInterface
-public interface Sampler {
+/**
+ * The draws of one request's tokens, by {@link Kernels#draw}: a seed and the same logits give the same tokens, on whatever device they are
+ * drawn. Each token takes one random number. Has random state, so each request has its own, on one thread at a time.
+ */
+final class Sampler {
+
+    private final Sampling sampling;
+    private final String model;
+    private final Kernels kernels;
+    private final SplittableRandom random;
 
     /**
-     * The next token's id; the logits are only read.
+     * @param model the name of what answers, for refusals
+     * @param kernels draw of logits that are on the host
+     */
+    Sampler(Sampling sampling, String model, Kernels kernels) {
+        this.sampling = sampling;
+        this.model = model;
+        this.kernels = kernels;
+        this.random = sampling.seed().isPresent() ? new SplittableRandom(sampling.seed().getAsLong()) : new SplittableRandom();
+    }
+
+    /** How the next token is drawn. */
+    Draw draw() {
+        return sampling.temperature() == 0 ? Draw.GREEDY
+                : new Draw(sampling.temperature(), sampling.topK(), sampling.topP(), sampling.minP(), random.nextLong());
+    }
+
+    /**
+     * The next token's id, drawn here of logits [V], which are only read.
      *
      * @throws Problem {@code NOT_FINITE}, naming the model, when the logits are no distribution
      */
-    int next(float[] logits);
-
-    /**
-     * The sampler for these settings.
-     *
-     * @param model the name of what answers, for refusals
-     */
-    static Sampler of(Sampling sampling, String model) {
-        return sampling.temperature() == 0 ? logits -> likeliest(logits, model) : new WarpedSampler(sampling, model);
-    }
-
-    /** The id of the largest logit, the lowest such id on ties. */
-    private static int likeliest(float[] logits, String model) {
-        int best = 0;
-        for (int i = 0; i < logits.length; i++) {
-            if (!(logits[i] < Float.POSITIVE_INFINITY)) {
-                throw notFinite(logits[i], i, model);
-            }
-            if (logits[i] > logits[best]) {
-                best = i;
-            }
+    int next(float[] logits) {
+        int id = kernels.draw(logits, draw());
+        if (id < 0) {
+            throw notFinite(-1 - id, logits[-1 - id]);
         }
-        if (logits[best] == Float.NEGATIVE_INFINITY) {
-            throw notFinite(logits[best], best, model);
-        }
-        return best;
+        return id;
     }
 
-    /** The largest logit, once all have been seen to be usable. */
-    static float highest(float[] logits, String model) {
-        return logits[likeliest(logits, model)];
-    }
-
-    private static Problem notFinite(float logit, int token, String model) {
+    /** Of a token's logit, by which the logits are no distribution. */
+    Problem notFinite(int token, float logit) {
         return new Problem(Problem.Code.NOT_FINITE, "model " + model + " gave " + logit + " as the logit of token " + token
                 + "; its weights are damaged or its fine-tuning diverged: check the files, or train again with a lower learning rate");
     }

@@ -1,5 +1,6 @@
 package io.inlay.generation;
 
+import io.inlay.model.Given;
 import io.inlay.model.LlamaInference;
 import java.util.ArrayList;
 import java.util.List;
@@ -19,7 +20,7 @@ final class SharedPass {
     }
 
     /**
-     * Gives them their logits.
+     * Gives them what they asked for.
      *
      * @param failed hears of those who have none
      * @return those who have
@@ -34,9 +35,9 @@ final class SharedPass {
             rows.addAll(each.rows());
             last.add(rows.size() - 1);
         }
-        float[][] logits;
+        List<Given> given;
         try {
-            logits = forward.step(rows);
+            given = forward.step(rows);
         } catch (Throwable failure) {
             if (stepping.size() > 1) {
                 return stepping.stream().flatMap(each -> run(List.of(each), failed).stream()).toList();
@@ -46,7 +47,7 @@ final class SharedPass {
         }
         passed.accept(stepping.size());
         for (int i = 0; i < stepping.size(); i++) {
-            stepping.get(i).give(logits[last.get(i)]);
+            stepping.get(i).give(given.get(last.get(i)));
         }
         return stepping;
     }

@@ -1,12 +1,19 @@
 package io.inlay.generation;
 
+import io.inlay.Problem;
+import io.inlay.kernels.Kernels;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import io.inlay.model.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executor;
 
-/** All that is between a request's logits and its next token, in the order that {@link Steering} gives. Confined to one request. */
+/**
+ * All that is between a request's logits and its next token, in the order that {@link Steering} gives. Where nothing is done to logits and
+ * nothing told of them, the token is drawn where they are; else here, once they have come. Confined to one request.
+ */
 final class TokenDrawer {
 
     private final List<LogitsProcessor> processors = new ArrayList<>();
@@ -16,12 +23,15 @@ final class TokenDrawer {
     private final LargestFirst order = new LargestFirst();
     private float[] processed;
     private TokenScores scores;
+    /** For the next token; null unless asked for. */
+    private Asked asked;
 
     /**
+     * @param kernels draw of logits that have come to the host
      * @param name of what answers, for refusals
      * @param limit tokens that may be drawn
      */
-    TokenDrawer(GenerationRequest request, Tokenizer tokenizer, String name, int limit) {
+    TokenDrawer(GenerationRequest request, Kernels kernels, Tokenizer tokenizer, String name, int limit) {
         Steering steering = request.steering();
         if (!steering.bias().isEmpty()) {
             processors.add(logits -> bias(logits, steering.bias()));
@@ -33,7 +43,7 @@ final class TokenDrawer {
         if (mask != null) {
             processors.add(mask);
         }
-        this.sampler = Sampler.of(request.sampling(), name);
+        this.sampler = new Sampler(request.sampling(), name, kernels);
         this.alternatives = request.alternatives();
     }
 
@@ -41,8 +51,30 @@ final class TokenDrawer {
         bias.forEach((token, value) -> logits[token] += value);
     }
 
-    /** The next token by logits [V], which are only read. */
-    int next(float[] logits) {
+    /** What the next token needs of the model; however often it is asked, until there is that token. */
+    Asked asks() {
+        if (asked == null) {
+            asked = processors.isEmpty() && alternatives < 0 ? new Asked.Token(sampler.draw()) : Asked.LOGITS;
+        }
+        return asked;
+    }
+
+    /**
+     * The next token by what the model gives for {@link #asks}. Logits are only read.
+     *
+     * @throws Problem {@code NOT_FINITE} when they are no distribution; what a form says to them
+     */
+    int next(Given given) {
+        asked = null;
+        return switch (given) {
+            case Given.Token drawn -> drawn.id();
+            case Given.Refused refused -> throw sampler.notFinite(refused.token(), refused.logit());
+            case Given.Logits logits -> next(logits.values());
+            case Given.Nothing _ -> throw new IllegalStateException("a token was asked for, and nothing given");
+        };
+    }
+
+    private int next(float[] logits) {
         float[] steered = logits;
         if (!processors.isEmpty()) {
             if (processed == null || processed.length != logits.length) {

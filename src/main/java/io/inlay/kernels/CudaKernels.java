@@ -22,6 +22,8 @@ public final class CudaKernels implements Kernels {
     private final CudaAttention attention;
     private final CudaSampling sampling;
     private final CudaPages pages;
+    /** For logits that are on the host. */
+    private final Kernels host = CpuKernels.best();
 
     public CudaKernels(CudaLauncher device) {
         this.launcher = new GraphedLauncher(device);
@@ -248,14 +250,14 @@ public final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void argmax(Tensor logits, Tensor ids) {
-        Operands.argmax(logits, ids);
-        sampling.argmax(logits, ids);
+    public void draw(Tensor logits, List<Draw> draws, Tensor ids) {
+        Operands.draw(logits, draws, ids);
+        sampling.draw(logits, draws, ids);
     }
 
     @Override
-    public void logSoftmax(Tensor logits, Tensor out) {
-        Operands.logSoftmax(logits, out);
-        sampling.logSoftmax(logits, out);
+    public int draw(float[] logits, Draw draw) {
+        Operands.draw(logits);
+        return host.draw(logits, draw);
     }
 }

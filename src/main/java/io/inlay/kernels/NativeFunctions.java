@@ -14,8 +14,10 @@ import java.lang.invoke.MethodHandle;
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
         MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear,
-        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, MethodHandle assemble, MethodHandle decodeAttention,
+        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, NativeDraws draws, MethodHandle assemble, MethodHandle decodeAttention,
         MethodHandle pagedAttention, MethodHandle causalAttention, MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
+
+    private static final String DRAW = "plpplli";
 
     static NativeFunctions bind(SymbolLookup symbols) {
         return new NativeFunctions(
@@ -37,6 +39,7 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, null, "inlay_product", "pllpllpllll" + "iii"),
                 new NativeInt8(handle(symbols, null, "inlay_linear_int8", "plplppplplllli" + "i"),
                         handle(symbols, null, "inlay_dequantise", "plpplpllli")),
+                new NativeDraws(handle(symbols, null, "inlay_draw", DRAW), handle(symbols, null, "inlay_draw", DRAW, Linker.Option.critical(true))),
                 handle(symbols, null, "inlay_assemble", "plplpllli"),
                 handle(symbols, null, "inlay_decode_attention", "plpllpllplllllfi"),
                 handle(symbols, null, "inlay_paged_attention", "pllppllpllllllfi"),
@@ -45,7 +48,7 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, null, "inlay_causal_attention_backward", "ppppppplfppppllll" + "i"));
     }
 
-    private static MethodHandle handle(SymbolLookup symbols, MemoryLayout result, String name, String arguments) {
+    private static MethodHandle handle(SymbolLookup symbols, MemoryLayout result, String name, String arguments, Linker.Option... options) {
         MemoryLayout[] layouts = arguments.chars().mapToObj(letter -> switch (letter) {
             case 'p' -> ValueLayout.ADDRESS;
             case 'l' -> ValueLayout.JAVA_LONG;
@@ -54,6 +57,6 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
             default -> throw new IllegalArgumentException("no argument is spelled " + (char) letter);
         }).toArray(MemoryLayout[]::new);
         FunctionDescriptor descriptor = result == null ? FunctionDescriptor.ofVoid(layouts) : FunctionDescriptor.of(result, layouts);
-        return Linker.nativeLinker().downcallHandle(symbols.findOrThrow(name), descriptor);
+        return Linker.nativeLinker().downcallHandle(symbols.findOrThrow(name), descriptor, options);
     }
 }

@@ -373,6 +373,18 @@ public final class NativeKernels implements Kernels {
         }
     }
 
+    @Override
+    public void draw(Tensor logits, List<Draw> draws, Tensor ids) {
+        Operands.draw(logits, draws, ids);
+        functions.draws().draw(logits, draws, ids);
+    }
+
+    @Override
+    public int draw(float[] logits, Draw draw) {
+        Operands.draw(logits);
+        return functions.draws().draw(logits, draw);
+    }
+
     // ---- calling ----
 
     /** A downcall; its method handle declares Throwable but cannot throw what is not a programming error. */

@@ -151,15 +151,18 @@ final class Operands {
         }
     }
 
-    static void argmax(Tensor logits, Tensor ids) {
-        new Operands("argmax", "logits ids", logits, ids).floating(logits, 2)
-                .require(logits.size(1) > 0, "there must be a logit")
+    static void draw(Tensor logits, List<Draw> draws, Tensor ids) {
+        new Operands("draw", "logits ids", logits, ids).floating(logits, 2)
+                .require(logits.size(1) >= 1 && logits.size(1) <= Draw.MOST_LOGITS, "a row must have 1 to " + Draw.MOST_LOGITS + " logits")
+                .require(draws.size() == logits.size(0), "each row must have a draw or null, there are " + draws.size())
                 .require(ids != null && ids.dtype() == DType.INT32 && ids.device().equals(logits.device()) && ids.contiguous()
                         && ids.hasSizes(logits.size(0)), "ids must be int32 [R]");
     }
 
-    static void logSoftmax(Tensor logits, Tensor out) {
-        new Operands("logSoftmax", "logits out", logits, out).floating(logits, 2).single(out, 2).written(out).sameSizes(logits, out);
+    static void draw(float[] logits) {
+        if (logits.length < 1 || logits.length > Draw.MOST_LOGITS) {
+            throw new IllegalArgumentException("draw: a row must have 1 to " + Draw.MOST_LOGITS + " logits, not " + logits.length);
+        }
     }
 
     static void product(Tensor out, Tensor a, Tensor b) {

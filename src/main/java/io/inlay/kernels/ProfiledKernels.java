@@ -286,16 +286,18 @@ public final class ProfiledKernels implements Kernels {
     }
 
     @Override
-    public void argmax(Tensor logits, Tensor ids) {
+    public void draw(Tensor logits, List<Draw> draws, Tensor ids) {
         long start = System.nanoTime();
-        kernels.argmax(logits, ids);
-        profile.add("argmax", start, 0, logits, ids);
+        kernels.draw(logits, draws, ids);
+        profile.add("draw", start, 0, logits, ids);
     }
 
+    /** Of logits that are on the host, which are no operands. */
     @Override
-    public void logSoftmax(Tensor logits, Tensor out) {
+    public int draw(float[] logits, Draw draw) {
         long start = System.nanoTime();
-        kernels.logSoftmax(logits, out);
-        profile.add("log softmax", start, 0, logits, out);
+        int id = kernels.draw(logits, draw);
+        profile.add("draw", start, 0);
+        return id;
     }
 }

@@ -16,10 +16,12 @@ public final class VectorKernels implements Kernels {
     private static final int PIECE = 4096;
 
     private final Cores cores;
+    private final VectorDraws draws;
 
     /** @param threads cores that one call may use, at most those of the JVM's common pool and the caller's */
     public VectorKernels(int threads) {
         this.cores = new Cores(threads);
+        this.draws = new VectorDraws(cores);
     }
 
     @Override
@@ -55,6 +57,20 @@ public final class VectorKernels implements Kernels {
             Lanes.addScaled(sum, 1, grad, width);
             Lanes.store(sum, gradTable, at, width);
         }
+    }
+
+    // ---- drawing ----
+
+    @Override
+    public void draw(Tensor logits, List<Draw> draws, Tensor ids) {
+        Operands.draw(logits, draws, ids);
+        this.draws.draw(logits, draws, ids);
+    }
+
+    @Override
+    public int draw(float[] logits, Draw draw) {
+        Operands.draw(logits);
+        return draws.draw(logits, draw);
     }
 
     // ---- norms ----

@@ -78,16 +78,16 @@ public final class LlamaInference implements AutoCloseable {
     private float[] stepThrough(int[] tokens, int from, int count, KvCache cache, WeightOverlay overlay, boolean asks) {
         List<Row> rows = new ArrayList<>();
         for (int i = from; i < from + count; i++) {
-            rows.add(new Row(tokens[i], cache, overlay, asks && i == from + count - 1));
+            rows.add(new Row(tokens[i], cache, overlay, asks && i == from + count - 1 ? Asked.LOGITS : Asked.NOTHING));
         }
-        return rows.isEmpty() ? null : step(rows)[count - 1];
+        return rows.isEmpty() || !(step(rows).getLast() instanceof Given.Logits last) ? null : last.values();
     }
 
     /** Appends one token and returns the logits [V] after it. */
     public float[] decode(int token, KvCache cache, WeightOverlay overlay) {
         requireTokens(new int[] {token});
         requireRoom(cache, 1);
-        return step(List.of(new Row(token, cache, overlay, true)))[0];
+        return ((Given.Logits) step(List.of(new Row(token, cache, overlay, Asked.LOGITS))).getFirst()).values();
     }
 
     private static void requireRoom(KvCache cache, int tokens) {
@@ -103,17 +103,18 @@ public final class LlamaInference implements AutoCloseable {
     /**
      * One token that is appended to a cache.
      *
-     * @param asks whether the logits after it are wanted
+     * @param asked what is wanted of the logits after it
      */
-    public record Row(int token, KvCache cache, WeightOverlay overlay, boolean asks) {
+    public record Row(int token, KvCache cache, WeightOverlay overlay, Asked asked) {
     }
 
     /**
-     * Appends a token to each row's cache, which has the pages for it; rows of one cache follow each other. Returns the logits [V] of those
-     * who ask, null for the others. At most {@link Kernels#rowsOfAStep()} rows go together, and only over the same whole tensors.
+     * Appends a token to each row's cache, which has the pages for it; rows of one cache follow each other. Returns what each row is given
+     * for what it asked. At most {@link Kernels#rowsOfAStep()} rows go together, and only over the same whole tensors.
      */
-    public float[][] step(List<Row> rows) {
-        float[][] logits = new float[rows.size()][];
+    public List<Given> step(List<Row> rows) {
+        Given[] given = new Given[rows.size()];
+        Arrays.fill(given, Given.NOTHING);
         int[] positions = new int[rows.size()];
         for (int i = 0; i < positions.length; i++) {
             KvCache own = rows.get(i).cache();
@@ -132,16 +133,16 @@ public final class LlamaInference implements AutoCloseable {
                     done[i] = true;
                 }
             }
-            pass(rows, together, positions, weights, logits);
+            pass(rows, together, positions, weights, given);
         }
         rows.forEach(row -> row.cache().advance(1));
-        return logits;
+        return List.of(given);
     }
 
-    private void pass(List<Row> rows, List<Integer> together, int[] positions, LlamaWeights weights, float[][] logits) {
+    private void pass(List<Row> rows, List<Integer> together, int[] positions, LlamaWeights weights, Given[] given) {
         try (Borrowed borrowed = borrow()) {
             new StepPass(model, borrowed.workspace, weights, together.stream().map(rows::get).toList(),
-                    together.stream().mapToInt(i -> positions[i]).toArray()).run((row, values) -> logits[together.get(row)] = values);
+                    together.stream().mapToInt(i -> positions[i]).toArray()).run((row, each) -> given[together.get(row)] = each);
         }
     }
 

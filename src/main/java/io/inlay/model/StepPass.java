@@ -1,5 +1,6 @@
 package io.inlay.model;
 
+import io.inlay.kernels.Draw;
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.KvPages;
 import io.inlay.kernels.TileTable;
@@ -11,6 +12,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.IntStream;
 
 /**
@@ -33,9 +35,9 @@ final class StepPass {
     private final int[] asking;
     private List<WeightOverlay> overlays;
 
-    /** Takes the logits [V] after a row's token. */
+    /** Takes what a row is given that asked for something. */
     interface Taker {
-        void take(int row, float[] logits);
+        void take(int row, Given given);
     }
 
     /**
@@ -50,7 +52,7 @@ final class StepPass {
         this.weights = weights;
         this.rows = rows;
         this.positions = positions;
-        this.asking = IntStream.range(0, rows.size()).filter(i -> rows.get(i).asks()).toArray();
+        this.asking = IntStream.range(0, rows.size()).filter(i -> !rows.get(i).asked().equals(Asked.NOTHING)).toArray();
         this.overlays = rows.stream().map(LlamaInference.Row::overlay).toList();
     }
 
@@ -133,14 +135,36 @@ final class StepPass {
         return workspace.get("step.logits", DType.FP32, asking.length, config.vocabularySize());
     }
 
+    /** Draws for all who ask for a token, where the logits [r, V] are, and brings the rows of those to the host who ask for logits. */
     private void give(Taker taker) {
-        long bytes = 4L * config.vocabularySize();
-        try (Scope copy = new Scope(model.torch())) {
-            MemorySegment all = copy.onHost(logits()).segment();
+        Tensor logits = logits();
+        List<Draw> draws = new ArrayList<>();
+        for (int row : asking) {
+            draws.add(rows.get(row).asked() instanceof Asked.Token token ? token.draw() : null);
+        }
+        try (Scope copies = new Scope(model.torch())) {
+            int[] ids = new int[asking.length];
+            if (draws.stream().anyMatch(Objects::nonNull)) {
+                Tensor drawn = workspace.get("step.drawn", DType.INT32, asking.length);
+                kernels.draw(logits, draws, drawn);
+                MemorySegment.copy(copies.onHost(drawn).segment(), ValueLayout.JAVA_INT, 0, ids, 0, ids.length);
+            }
             for (int i = 0; i < asking.length; i++) {
-                taker.take(asking[i], all.asSlice(i * bytes, bytes).toArray(ValueLayout.JAVA_FLOAT));
+                taker.take(asking[i], switch (rows.get(asking[i]).asked()) {
+                    case Asked.Nothing _ -> Given.NOTHING;
+                    case Asked.Logits _ -> new Given.Logits(floats(copies, logits.narrow(copies, 0, i, 1)));
+                    case Asked.Token _ -> ids[i] >= 0 ? new Given.Token(ids[i]) : refused(copies, logits.narrow(copies, 0, i, 1), -1 - ids[i]);
+                });
             }
         }
+    }
+
+    private static Given refused(Scope copies, Tensor row, int token) {
+        return new Given.Refused(token, floats(copies, row.narrow(copies, 1, token, 1))[0]);
+    }
+
+    private static float[] floats(Scope copies, Tensor row) {
+        return copies.onHost(row).segment().toArray(ValueLayout.JAVA_FLOAT);
     }
 
     /** Attention of the rows over their caches, and its output projection. */

@@ -2,6 +2,8 @@ package io.inlay.bench;
 
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.delta.TensorBlocks;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import io.inlay.model.KvCache;
 import io.inlay.model.KvPool;
 import io.inlay.model.LlamaInference;
@@ -81,11 +83,12 @@ final class DeviceBits {
                 List<LlamaInference.Row> rows = new ArrayList<>();
                 for (int i = 0; i < COMPANIONS; i++) {
                     companions.get(i).reserve(companions.get(i).length() + 1);
-                    rows.add(new LlamaInference.Row(5 + i, companions.get(i), overlay(i, own, other), true));
+                    rows.add(new LlamaInference.Row(5 + i, companions.get(i), overlay(i, own, other), Asked.LOGITS));
                 }
                 beside.reserve(beside.length() + 1);
-                rows.add(COMPANIONS / 2, new LlamaInference.Row(7 + step, beside, own, true));
-                same &= Arrays.equals(inference.decode(7 + step, alone, own), inference.step(rows)[COMPANIONS / 2]);
+                rows.add(COMPANIONS / 2, new LlamaInference.Row(7 + step, beside, own, Asked.LOGITS));
+                same &= inference.step(rows).get(COMPANIONS / 2) instanceof Given.Logits(float[] logits)
+                        && Arrays.equals(inference.decode(7 + step, alone, own), logits);
             }
             return same;
         } finally {

@@ -27,8 +27,8 @@ import org.junit.platform.launcher.core.LauncherFactory;
 final class DeviceContracts {
 
     /** All tests of kernels but those that need a compiler, and those of int8 linears, which take long and are the host's alone. */
-    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(CudaDecoding|CudaLists|Host|Int8|Graphed))"
-            + ".*(Argmax|Contract|Cuda|Gradients|Kernels|OnDevice|RopeAndKeep).*Test";
+    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(CudaDecoding|CudaLists|Graphed|Host|Int8))"
+            + ".*(Contract|Cuda|Draws|Gradients|Kernels|OnDevice|RopeAndKeep).*Test";
 
     private DeviceContracts() {
     }

@@ -2,6 +2,8 @@ package io.inlay.bench;
 
 import io.inlay.kernels.CpuKernels;
 import io.inlay.kernels.Kernels;
+import io.inlay.model.Asked;
+import io.inlay.model.Given;
 import io.inlay.model.KvCache;
 import io.inlay.model.LlamaInference;
 import io.inlay.model.LlamaModel;
@@ -98,13 +100,13 @@ final class Int8Bench {
                 List<Integer> whose = new ArrayList<>();
                 for (int i = 0; i < texts.size(); i++) {
                     if (position < texts.get(i).length - 1) {
-                        rows.add(new LlamaInference.Row(texts.get(i)[position], caches.get(i), WeightOverlay.none(), true));
+                        rows.add(new LlamaInference.Row(texts.get(i)[position], caches.get(i), WeightOverlay.none(), Asked.LOGITS));
                         whose.add(i);
                     }
                 }
-                float[][] step = inference.step(rows);
-                for (int row = 0; row < step.length; row++) {
-                    logits.get(whose.get(row)).add(step[row]);
+                List<Given> step = inference.step(rows);
+                for (int row = 0; row < step.size(); row++) {
+                    logits.get(whose.get(row)).add(((Given.Logits) step.get(row)).values());
                 }
             }
         }
@@ -241,7 +243,7 @@ final class Int8Bench {
             long start = System.nanoTime();
             for (int step = 0; step < DECODED; step++) {
                 int token = random.nextInt(5, model.config().vocabularySize());
-                inference.step(caches.stream().map(cache -> new LlamaInference.Row(token, cache, WeightOverlay.none(), true)).toList());
+                inference.step(caches.stream().map(cache -> new LlamaInference.Row(token, cache, WeightOverlay.none(), Asked.LOGITS)).toList());
             }
             return streams * DECODED / ((System.nanoTime() - start) / 1e9);
         } finally {

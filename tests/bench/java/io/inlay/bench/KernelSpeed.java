@@ -2,6 +2,7 @@ package io.inlay.bench;
 
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.kernels.CpuKernels;
+import io.inlay.kernels.Draw;
 import io.inlay.kernels.Kernels;
 import io.inlay.kernels.TileTable;
 import io.inlay.tensor.DType;
@@ -12,8 +13,10 @@ import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 
 /**
@@ -27,6 +30,7 @@ final class KernelSpeed {
     private static final int FEED_FORWARD = 8192;
     private static final int TOKENS = 1024;
     private static final int SEQUENCE = 128;
+    private static final int VOCABULARY = 128_256;
     private static final int EDGE = 256;
     /** Every so many blocks one comes from a delta: 0.8 %. */
     private static final int BLOCKS_PER_DELTA_BLOCK = 125;
@@ -62,6 +66,7 @@ final class KernelSpeed {
             addLinears(scope, arena);
             addElementwise(scope);
             addAttention(scope);
+            addDraws(scope);
             for (int round = -1; round < rounds; round++) {
                 for (Case each : cases) {
                     long start = System.nanoTime();
@@ -168,6 +173,24 @@ final class KernelSpeed {
                     .strided(pass, new long[] {groups, heads / groups, SEQUENCE}, new long[] {(long) heads / groups * TOKENS, TOKENS, 1}, 0)),
                     true, 0.125);
         }));
+    }
+
+    /** Rows of logits as a step has them, of Llama 3's vocabulary, each read once at least. */
+    private void addDraws(Scope scope) {
+        int rows = 8;
+        SplittableRandom random = new SplittableRandom(1);
+        float[] values = new float[rows * VOCABULARY];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) (2.5 * random.nextGaussian());
+        }
+        Tensor logits = scope.of(Device.CPU, values, rows, VOCABULARY);
+        Tensor ids = scope.of(Device.CPU, new int[rows], rows);
+        for (Draw draw : List.of(Draw.GREEDY, new Draw(1, 0, 1, 0, random.nextLong()), new Draw(1, 0, 0.9, 0, random.nextLong()),
+                new Draw(1, 50, 1, 0, random.nextLong()), new Draw(1, 50, 0.9, 0.05, random.nextLong()))) {
+            List<Draw> draws = Collections.nCopies(rows, draw);
+            add("draw of " + rows + " rows, temperature " + draw.temperature() + " top-k " + draw.topK() + " top-p " + draw.topP() + " min-p "
+                    + draw.minP(), logits.bytes(), () -> kernels.draw(logits, draws, ids));
+        }
     }
 
     private interface OfSequence {
