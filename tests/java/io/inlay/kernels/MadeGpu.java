@@ -39,8 +39,8 @@ public final class MadeGpu {
     /** Compiles the driver; empty where there is no C++ compiler. */
     static Optional<Path> build() throws IOException, InterruptedException {
         Path out = Path.of("target", "cuda-driver").toAbsolutePath();
-        Process build = new ProcessBuilder("sh", "tests/cuda/driver/build.sh", out.toString(), "target/cuda-host").redirectErrorStream(true)
-                .start();
+        Process build = new ProcessBuilder("sh", "tests/cuda/driver/build.sh", out.toString(), "target/cuda-host")
+                .redirectErrorStream(true).start();
         String said = new String(build.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         if (build.waitFor() != 0) {
             throw new IllegalStateException("tests/cuda/driver/build.sh failed: " + said);
@@ -52,8 +52,8 @@ public final class MadeGpu {
     static Process start(Path driver, List<Class<?>> tests) throws IOException {
         List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow",
-                "-Xmx1g", "-XX:ErrorFile=" + driver.resolve("jvm-%p.log"), "-D" + SETTING + "=" + driver, "-D" + TestedDevice.SETTING + "=cpu",
-                "-cp", System.getProperty("java.class.path"), MadeGpuRun.class.getName()));
+                "-Xmx1g", "-XX:ErrorFile=" + driver.resolve("jvm-%p.log"), "-D" + SETTING + "=" + driver,
+                "-D" + TestedDevice.SETTING + "=cpu", "-cp", System.getProperty("java.class.path"), MadeGpuRun.class.getName()));
         tests.forEach(each -> command.add(each.getName()));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
         String others = System.getenv("LD_LIBRARY_PATH");
@@ -68,7 +68,7 @@ public final class MadeGpu {
 
     // ---- the driver ----
 
-    /** What the driver holds of each kind; {@code contexts} counts as often as they are retained, {@code lost} what a context took along. */
+    /** What the driver holds of each kind; {@code contexts} counts how often they are retained, {@code lost} what contexts took along. */
     public record Held(long contexts, long modules, long streams, long events, long allocated, long pageLocked, long graphs,
             long executableGraphs, long lost) {
 

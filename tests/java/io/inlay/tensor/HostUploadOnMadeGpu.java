@@ -8,6 +8,7 @@ import io.inlay.kernels.MadeGpu;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
+import java.util.AbstractList;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -112,16 +113,28 @@ public class HostUploadOnMadeGpu {
     }
 
     @Test
-    void an_upload_waits_for_nothing_that_comes_later_and_lets_nothing_wait() {
-        MadeGpu.enter(0);
+    void an_upload_does_not_wait_for_what_the_device_is_given_to_compute_meanwhile() {
         try (Scope scope = new Scope(torch); HostUpload upload = new HostUpload(torch, Device.cuda(0))) {
-            upload.copy(random(1, 10), scope.empty(DType.UINT8, Device.cuda(0), 10));
-            Tensor other = scope.empty(DType.UINT8, Device.cuda(0), 2);
-            MadeGpu.must("cuMemcpyDtoDAsync_v2", other.address(), other.address() + 1, 1L, 0L);
-            assertThat(MadeGpu.pending(0)).as("what was computed is not done before it is needed").isOne();
+            Tensor busy = scope.empty(DType.UINT8, Device.cuda(0), 2);
+            List<HostUpload.Transfer> transfers = new ArrayList<>();
+            for (int i = 0; i < 3; i++) {
+                transfers.add(new HostUpload.Transfer(random(i, 10), scope.empty(DType.UINT8, Device.cuda(0), 10)));
+            }
+            upload.copy(transfers);
+            upload.copy(new AbstractList<>() {
+                @Override
+                public HostUpload.Transfer get(int i) {
+                    MadeGpu.must("cuMemcpyDtoDAsync_v2", busy.address(), busy.address() + 1, 1L, 0L);
+                    return transfers.get(i);
+                }
+
+                @Override
+                public int size() {
+                    return transfers.size();
+                }
+            });
+            assertThat(MadeGpu.pending(0)).as("what was given once copies had begun").isBetween(2L, 3L);
             MadeGpu.must("cuStreamSynchronize", 0L);
-        } finally {
-            MadeGpu.must("cuDevicePrimaryCtxRelease_v2", 0);
         }
     }
 
