@@ -12,12 +12,15 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
+import java.lang.invoke.MethodHandle;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * GPUs made of the CPU: a process whose libcuda.so.1 is that of tests/cuda/driver, and what can be asked of that library there. On a
@@ -75,15 +78,25 @@ public final class MadeGpu {
         public static final Held NOTHING = new Held(0, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 
+    private record Function(String name, FunctionDescriptor type) {
+    }
+
+    private static final Map<Function, MethodHandle> FUNCTIONS = new ConcurrentHashMap<>();
+
     private static Object call(String function, MemoryLayout result, MemoryLayout[] types, Object... arguments) {
-        SymbolLookup driver = SymbolLookup.libraryLookup(FILE, Arena.global());
-        MemorySegment symbol = driver.find(function).orElseThrow(() -> new IllegalStateException(FILE + " is another driver here"));
+        MethodHandle handle = FUNCTIONS.computeIfAbsent(new Function(function, result == null ? FunctionDescriptor.ofVoid(types)
+                : FunctionDescriptor.of(result, types)), MadeGpu::handle);
         try {
-            return Linker.nativeLinker().downcallHandle(symbol, result == null ? FunctionDescriptor.ofVoid(types)
-                    : FunctionDescriptor.of(result, types)).invokeWithArguments(arguments);
+            return handle.invokeWithArguments(arguments);
         } catch (Throwable failure) {
             throw new AssertionError(failure);
         }
+    }
+
+    private static MethodHandle handle(Function function) {
+        SymbolLookup driver = SymbolLookup.libraryLookup(FILE, Arena.global());
+        MemorySegment symbol = driver.find(function.name()).orElseThrow(() -> new IllegalStateException(FILE + " is another driver here"));
+        return Linker.nativeLinker().downcallHandle(symbol, function.type());
     }
 
     /**
