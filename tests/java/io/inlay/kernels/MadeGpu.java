@@ -134,6 +134,11 @@ public final class MadeGpu {
         must("cuDevicePrimaryCtxRelease_v2", device);
     }
 
+    /** How much of the host's memory may be page-locked from now on. */
+    public static void lockable(long bytes) {
+        call("inlay_driver_lockable", null, new MemoryLayout[] {JAVA_LONG}, bytes);
+    }
+
     public static Held held() {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment counts = arena.allocate(JAVA_LONG, 9);

@@ -147,4 +147,21 @@ public class HostUploadOnMadeGpu {
                     .hasMessage("the NVIDIA driver refused cuMemcpyHtoDAsync_v2: invalid argument (error 1)");
         }
     }
+
+    @Test
+    void where_the_host_has_too_little_to_page_lock_nothing_is_kept_and_the_next_upload_begins_anew() {
+        MadeGpu.lockable(PIECE);
+        try (Scope scope = new Scope(torch); HostUpload upload = new HostUpload(torch, Device.cuda(0))) {
+            Tensor tensor = scope.empty(DType.UINT8, Device.cuda(0), 10);
+            assertThatThrownBy(() -> upload.copy(random(1, 10), tensor)).isInstanceOf(IllegalStateException.class)
+                    .hasMessage("the NVIDIA driver refused cuMemHostAlloc: out of memory (error 2)");
+            MadeGpu.Held held = MadeGpu.held();
+            assertThat(held.streams() + held.events() + held.pageLocked()).isZero();
+            MadeGpu.lockable(4L * PIECE);
+            upload.copy(random(1, 10), tensor);
+            assertThat(memory(tensor).mismatch(random(1, 10))).isEqualTo(-1);
+        } finally {
+            MadeGpu.lockable(1L << 30);
+        }
+    }
 }
