@@ -1,8 +1,8 @@
 #!/bin/sh
 # Compiles libcuda.so.1 for the CPU over the kernels of tests/cuda/build.sh: build.sh OUTPUT_FOLDER FOLDER_OF_THE_KERNELS
 #
-# Skips with one line on standard error, and exit 0, when there is no C++ compiler. Compiles only what is older than its sources. CXX chooses
-# the compiler.
+# Skips with one line on standard error, and exit 0, when there is no C++ compiler. Compiles only what is older than its sources. CXX
+# chooses the compiler.
 set -u
 out=${1:?build.sh needs the output folder}
 host=${2:?build.sh needs the folder of the kernels}

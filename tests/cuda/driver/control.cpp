@@ -21,7 +21,12 @@ using namespace inlay_driver;
 // Another machine from now on.
 INLAY_API void inlay_driver_machine(int version, int devices, int major, int minor, int pageable) {
     std::lock_guard<std::recursive_mutex> guard(lock);
-    machine = {version, devices, major, minor, pageable != 0};
+    machine = {version, devices, major, minor, pageable != 0, machine.lockable};
+}
+
+INLAY_API void inlay_driver_lockable(long long bytes) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    machine.lockable = bytes;
 }
 
 // By kind, what is there: contexts (counted as retained), modules, streams, events, device memory, page-locked memory, graphs, executable

@@ -67,6 +67,8 @@ struct Machine {
     int major = 9, minor = 0;
     // Whether devices read and write the host's pageable memory by themselves, as Grace Hopper's do.
     bool pageable = false;
+    // Bytes of the host's memory that may be page-locked.
+    size_t lockable = size_t{1} << 30;
 };
 extern Machine machine;
 

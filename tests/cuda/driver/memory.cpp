@@ -280,6 +280,13 @@ INLAY_API int cuMemHostAlloc(void** memory, size_t bytes, unsigned flags) {
         if (bytes == 0 || flags > 7 || memory == nullptr) {
             return INVALID_VALUE;
         }
+        size_t already = 0;
+        for (const auto& each : locked) {
+            already += each.second.bytes;
+        }
+        if (already + bytes > machine.lockable) {
+            return OUT_OF_MEMORY;
+        }
         void* made = mmap(nullptr, pages(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (made == MAP_FAILED) {
             return OUT_OF_MEMORY;

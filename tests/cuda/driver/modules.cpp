@@ -234,7 +234,8 @@ struct Launched {
     }
 };
 
-static Result launch(const std::shared_ptr<Function>& function, const unsigned* geometry, unsigned shared, Stream& stream, void** parameters) {
+static Result launch(const std::shared_ptr<Function>& function, const unsigned* geometry, unsigned shared, Stream& stream,
+                     void** parameters) {
     const uint64_t threads = uint64_t{geometry[3]} * geometry[4] * geometry[5];
     if (geometry[0] == 0 || geometry[1] == 0 || geometry[2] == 0 || threads == 0 || geometry[0] > 0x7fffffff || geometry[1] > 65535
             || geometry[2] > 65535 || geometry[3] > 1024 || geometry[4] > 1024 || geometry[5] > 64 || threads > 1024

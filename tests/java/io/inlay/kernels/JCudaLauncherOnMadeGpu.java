@@ -9,85 +9,50 @@ import io.inlay.Problem;
 import io.inlay.delta.BlockCoordinate;
 import io.inlay.tensor.DType;
 import io.inlay.tensor.Device;
-import io.inlay.tensor.Libtorch;
-import io.inlay.tensor.Scope;
 import io.inlay.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
-import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.BiFunction;
+import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** Launches, copies and graphs through JCuda, over memory that is the device's alone. */
+/** Launches and copies through JCuda, over memory that is the device's alone. */
 class JCudaLauncherOnMadeGpu {
 
-    private static final Libtorch TORCH = Libtorch.load();
     private static final Kernels REFERENCE = new ScalarKernels();
     private static final int NON_BLOCKING = 1;
 
-    private final Random random = new Random(3);
-    private final MadeMemory memory = new MadeMemory(0);
-    private final Scope scope = new Scope(TORCH);
-    private JCudaLauncher launcher;
+    private MadeDevice device;
     private Kernels kernels;
-    private volatile long stream;
 
     @BeforeEach
     void open() {
-        MadeGpu.usual();
-        launcher = JCudaLauncher.open(memory, 0, () -> stream);
-        kernels = new CudaKernels(launcher);
+        device = new MadeDevice();
+        kernels = new CudaKernels(device.launcher());
     }
 
     @AfterEach
     void everything_is_given_back() {
-        launcher.close();
-        memory.empty();
-        assertThat(MadeGpu.held()).isEqualTo(MadeGpu.Held.NOTHING);
-        scope.close();
-    }
-
-    private Tensor normal(DType type, long... sizes) {
-        int count = 1;
-        for (long size : sizes) {
-            count *= (int) size;
-        }
-        float[] values = new float[count];
-        for (int i = 0; i < count; i++) {
-            values[i] = (float) random.nextGaussian();
-        }
-        return scope.copyTo(scope.of(Device.CPU, values, sizes), type, Device.CPU);
-    }
-
-    /** The same values in memory of the device, which the host cannot read. */
-    private Tensor there(Tensor host) {
-        long address = launcher.allocate(host.bytes());
-        launcher.upload(host.segment(), address);
-        return scope.wrap(MemorySegment.ofAddress(address).reinterpret(host.bytes()), host.dtype(), host.sizes());
-    }
-
-    private float[] back(Tensor device) {
-        Tensor host = scope.empty(device.dtype(), Device.CPU, device.sizes());
-        launcher.download(device.address(), host.segment());
-        return Scope.floats(TORCH, host);
+        device.close();
     }
 
     /** Runs an operation on operands of the host and of the device, and compares what it returns. */
     private void same(String what, List<Tensor> operands, BiFunction<Kernels, List<Tensor>, Tensor> operation) {
-        List<Tensor> device = operands.stream().map(this::there).toList();
+        List<Tensor> there = operands.stream().map(device::there).toList();
         long before = MadeGpu.pending(0);
-        Tensor result = operation.apply(kernels, device);
+        Tensor result = operation.apply(kernels, there);
         assertThat(MadeGpu.pending(0)).as(what + " is launched, not done").isGreaterThan(before);
-        Results.expectClose(what, back(result), Scope.floats(TORCH, operation.apply(REFERENCE, operands)), 1e-5, 1e-5);
+        Results.expectClose(what, device.back(result), MadeDevice.valuesOf(operation.apply(REFERENCE, operands)), 1e-5, 1e-5);
         assertThat(MadeGpu.pending(0)).isZero();
     }
 
@@ -95,26 +60,28 @@ class JCudaLauncherOnMadeGpu {
 
     @Test
     void kernels_on_memory_of_the_device_alone_give_the_reference() {
-        assertThat(launcher.name()).isEqualTo("Inlay CPU as GPU 0");
+        assertThat(device.launcher().name()).isEqualTo("Inlay CPU as GPU 0");
         assertThat(kernels.name()).isEqualTo("cuda on Inlay CPU as GPU 0");
-        same("add", List.of(normal(DType.FP32, 5, 100), normal(DType.BF16, 5, 100)), (k, o) -> {
+        same("add", List.of(device.normal(DType.FP32, 5, 100), device.normal(DType.BF16, 5, 100)), (k, o) -> {
             k.add(o.get(0), o.get(1));
             return o.get(0);
         });
-        same("norm", List.of(normal(DType.FP32, 7, 256), normal(DType.FP32, 256), normal(DType.FP32, 7, 256)), (k, o) -> {
+        Tensor rows = device.normal(DType.FP32, 7, 256);
+        same("norm", List.of(rows, device.normal(DType.FP32, 256), device.normal(DType.FP32, 7, 256)), (k, o) -> {
             k.rmsNorm(o.get(0), o.get(1), 1e-5f, o.get(2), null);
             return o.get(2);
         });
-        same("gates", List.of(normal(DType.BF16, 7, 264), normal(DType.BF16, 7, 264)), (k, o) -> {
+        same("gates", List.of(device.normal(DType.BF16, 7, 264), device.normal(DType.BF16, 7, 264)), (k, o) -> {
             k.swiGlu(o.get(0), o.get(1), o.get(1));
             return o.get(1);
         });
-        same("linear", List.of(normal(DType.BF16, 3, 128), normal(DType.BF16, 96, 128), normal(DType.FP32, 3, 96)), (k, o) -> {
+        Tensor weight = device.normal(DType.BF16, 96, 128);
+        same("linear", List.of(device.normal(DType.BF16, 3, 128), weight, device.normal(DType.FP32, 3, 96)), (k, o) -> {
             k.linear(o.get(0), o.get(1), null, o.get(2));
             return o.get(2);
         });
-        Tensor x = normal(DType.FP32, 33, 500);
-        assertThat(kernels.sumOfSquares(there(x))).isCloseTo(REFERENCE.sumOfSquares(x), org.assertj.core.data.Percentage.withPercentage(1e-9));
+        Tensor x = device.normal(DType.FP32, 33, 500);
+        assertThat(kernels.sumOfSquares(device.there(x))).isCloseTo(REFERENCE.sumOfSquares(x), Percentage.withPercentage(1e-9));
     }
 
     @Test
@@ -125,7 +92,7 @@ class JCudaLauncherOnMadeGpu {
             blocks.add(new BlockCoordinate(i % 2, i / 2 % 2));
         }
         List<Integer> shared = new ArrayList<>();
-        CountedLauncher counted = new CountedLauncher(launcher) {
+        CountedLauncher counted = new CountedLauncher(device.launcher()) {
             @Override
             public void launch(CudaLaunch launch) {
                 shared.add(launch.sharedBytes());
@@ -133,87 +100,87 @@ class JCudaLauncherOnMadeGpu {
             }
         };
         Kernels own = new CudaKernels(counted);
-        Tensor gradient = normal(DType.BF16, 3, 2 * edge);
-        Tensor x = normal(DType.BF16, 3, 2 * edge);
-        Tensor expected = scope.empty(DType.FP32, Device.CPU, blocks.size(), edge, edge);
-        Tensor actual = there(expected);
+        Tensor gradient = device.normal(DType.BF16, 3, 2 * edge);
+        Tensor x = device.normal(DType.BF16, 3, 2 * edge);
+        Tensor expected = device.scope().empty(DType.FP32, Device.CPU, blocks.size(), edge, edge);
+        Tensor actual = device.there(expected);
         REFERENCE.blockGradients(gradient, x, blocks, edge, expected);
-        own.blockGradients(there(gradient), there(x), blocks, edge, actual);
-        Results.expectClose("gradients", back(actual), Scope.floats(TORCH, expected), 1e-5, 1e-5);
+        own.blockGradients(device.there(gradient), device.there(x), blocks, edge, actual);
+        Results.expectClose("gradients", device.back(actual), MadeDevice.valuesOf(expected), 1e-5, 1e-5);
         assertThat(shared).hasSize(1).allMatch(bytes -> bytes > 48 << 10);
     }
 
     @Test
     void what_is_uploaded_may_be_changed_at_once_and_copies_keep_their_place_among_launches() {
-        Tensor one = there(normal(DType.FP32, 1, 4));
-        Tensor sum = there(scope.of(Device.CPU, new float[4], 1, 4));
+        Tensor one = device.there(device.normal(DType.FP32, 1, 4));
+        Tensor sum = device.there(device.floats(new float[4]));
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment values = arena.allocate(16);
             for (int round = 1; round <= 3; round++) {
                 for (int i = 0; i < 4; i++) {
                     values.setAtIndex(ValueLayout.JAVA_FLOAT, i, round * (i + 1));
                 }
-                launcher.upload(values, one.address());
+                device.launcher().upload(values, one.address());
                 kernels.add(sum, one);
             }
             values.fill((byte) 0);
         }
         assertThat(MadeGpu.pending(0)).isPositive();
-        assertThat(back(sum)).containsExactly(6, 12, 18, 24);
+        assertThat(device.back(sum)).containsExactly(6, 12, 18, 24);
     }
 
     @Test
     void memory_that_is_given_back_while_launches_use_it_serves_the_next_in_their_order() {
-        Tensor target = there(scope.of(Device.CPU, new float[64], 1, 64));
-        int before = memory.held();
+        Tensor target = device.there(device.floats(new float[64]));
+        int before = device.memory().held();
         for (int round = 1; round <= 5; round++) {
             float[] values = new float[64];
-            java.util.Arrays.fill(values, round);
-            try (DeviceBuffer buffer = launcher.copyOf(scope.of(Device.CPU, values, 1, 64).segment())) {
-                kernels.add(target, scope.wrap(MemorySegment.ofAddress(buffer.address()).reinterpret(256), DType.FP32, 1, 64));
+            Arrays.fill(values, round);
+            try (DeviceBuffer buffer = device.launcher().copyOf(device.floats(values).segment())) {
+                kernels.add(target, device.scope().wrap(MemorySegment.ofAddress(buffer.address()).reinterpret(256), DType.FP32, 1, 64));
             }
         }
-        assertThat(memory.held()).isEqualTo(before);
-        assertThat(back(target)).containsOnly(15);
+        assertThat(device.memory().held()).isEqualTo(before);
+        assertThat(device.back(target)).containsOnly(15);
     }
 
     @Test
     void launches_and_copies_go_to_the_stream_that_is_current() {
         MadeGpu.enter(0);
         long other = made("cuStreamCreate", NON_BLOCKING);
-        Tensor x = there(normal(DType.FP32, 1, 64));
+        Tensor x = device.there(device.normal(DType.FP32, 1, 64));
         kernels.add(x, x);
         long waiting = MadeGpu.pending(0);
-        stream = other;
-        same("add", List.of(normal(DType.FP32, 2, 8), normal(DType.FP32, 2, 8)), 0, waiting);
-        stream = 0;
-        assertThat(back(x)).hasSize(64);
+        device.computeOn(other);
+        same("add", List.of(device.normal(DType.FP32, 2, 8), device.normal(DType.FP32, 2, 8)), 0, waiting);
+        device.computeOn(0);
+        assertThat(device.back(x)).hasSize(64);
         must("cuStreamDestroy_v2", other);
         must("cuDevicePrimaryCtxRelease_v2", 0);
     }
 
     /** The sum of two, while other streams' work goes on waiting. */
     private void same(String what, List<Tensor> operands, int result, long waiting) {
-        List<Tensor> device = operands.stream().map(this::there).toList();
-        kernels.add(device.get(0), device.get(1));
-        float[] actual = back(device.get(result));
+        List<Tensor> there = operands.stream().map(device::there).toList();
+        kernels.add(there.get(0), there.get(1));
+        float[] actual = device.back(there.get(result));
         assertThat(MadeGpu.pending(0)).as("the default stream was not waited for").isEqualTo(waiting);
         REFERENCE.add(operands.get(0), operands.get(1));
-        Results.expectClose(what, actual, Scope.floats(TORCH, operands.get(result)), 1e-6, 0);
+        Results.expectClose(what, actual, MadeDevice.valuesOf(operands.get(result)), 1e-6, 0);
     }
 
     @Test
     void threads_that_never_saw_the_device_launch_and_copy_too() throws Exception {
         List<Callable<Void>> work = new ArrayList<>();
         for (int i = 0; i < 8; i++) {
-            Tensor x = normal(DType.FP32, 3, 40);
-            Tensor y = normal(DType.BF16, 3, 40);
+            Tensor x = device.normal(DType.FP32, 3, 40);
+            Tensor y = device.normal(DType.BF16, 3, 40);
             work.add(() -> {
-                Tensor device = there(x);
-                kernels.add(device, there(y));
-                float[] actual = back(device);
+                Tensor sum = device.there(x);
+                kernels.add(sum, device.there(y));
+                float[] actual = device.back(sum);
                 REFERENCE.add(x, y);
-                Results.expectClose("add", actual, Scope.floats(TORCH, x), 1e-6, 1e-6);
+                Results.expectClose("add", actual, MadeDevice.valuesOf(x), 1e-6, 1e-6);
                 return null;
             });
         }
@@ -225,129 +192,40 @@ class JCudaLauncherOnMadeGpu {
     }
 
     @Test
+    void a_thread_may_begin_with_any_call() throws Exception {
+        Tensor host = device.floats(1, 2);
+        Tensor x = device.there(host);
+        CudaLaunch twice = MadeDevice.twice(x);
+        inThreadOfItsOwn(() -> device.launcher().launch(twice));
+        CudaGraph[] graph = new CudaGraph[1];
+        inThreadOfItsOwn(() -> graph[0] = device.launcher().graph(List.of(twice)));
+        inThreadOfItsOwn(() -> graph[0].launch());
+        Tensor result = device.scope().empty(DType.FP32, Device.CPU, 1, 2);
+        inThreadOfItsOwn(() -> device.launcher().download(x.address(), result.segment()));
+        assertThat(MadeDevice.valuesOf(result)).containsExactly(4, 8);
+        inThreadOfItsOwn(() -> device.launcher().upload(host.segment(), x.address()));
+        assertThat(device.back(x)).containsExactly(1, 2);
+        inThreadOfItsOwn(() -> graph[0].close());
+    }
+
+    private static void inThreadOfItsOwn(Runnable work) throws Exception {
+        try (ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            thread.submit(work).get();
+        }
+    }
+
+    @Test
     void a_launcher_is_closed_while_kernels_that_it_has_launched_are_under_way() {
         MadeMemory own = new MadeMemory(0);
-        Tensor host = normal(DType.FP32, 1, 64);
-        Tensor x = there(host);
+        Tensor host = device.normal(DType.FP32, 1, 64);
+        Tensor x = device.there(host);
         REFERENCE.add(host, host);
-        float[] twice = Scope.floats(TORCH, host);
+        float[] twice = MadeDevice.valuesOf(host);
         try (JCudaLauncher second = JCudaLauncher.open(own, 0, () -> 0)) {
             new CudaKernels(second).add(x, x);
             assertThat(MadeGpu.pending(0)).isPositive();
         }
-        assertThat(back(x)).containsExactly(twice);
-    }
-
-    // ---- graphs ----
-
-    @Test
-    void launches_of_a_graph_run_again_with_what_lies_in_memory_by_then() {
-        Tensor x = there(scope.of(Device.CPU, new float[8], 1, 8));
-        Tensor y = there(normal(DType.FP32, 1, 8));
-        List<CudaLaunch> launches = new ArrayList<>();
-        CountedLauncher collecting = new CountedLauncher(launcher) {
-            @Override
-            public void launch(CudaLaunch launch) {
-                launches.add(launch);
-                super.launch(launch);
-            }
-        };
-        Kernels own = new CudaKernels(collecting);
-        own.add(x, y);
-        own.add(x, y);
-        float[] twice = back(x);
-        try (CudaGraph graph = launcher.graph(launches)) {
-            assertThat(back(x)).as("making it starts nothing").containsExactly(twice);
-            Tensor ones = scope.of(Device.CPU, new float[] {1, 1, 1, 1, 1, 1, 1, 1}, 1, 8);
-            launcher.upload(ones.segment(), y.address());
-            graph.launch();
-            graph.launch();
-            float[] actual = back(x);
-            for (int i = 0; i < 8; i++) {
-                assertThat(actual[i]).isEqualTo(((twice[i] + 1) + 1 + 1) + 1);
-            }
-            MadeGpu.enter(0);
-            long other = made("cuStreamCreate", NON_BLOCKING);
-            must("cuDevicePrimaryCtxRelease_v2", 0);
-            stream = other;
-            graph.launch();
-            assertThat(back(x)[0]).isEqualTo(actual[0] + 2);
-            stream = 0;
-            must("cuStreamDestroy_v2", other);
-        }
-        assertThat(MadeGpu.held().graphs() + MadeGpu.held().executableGraphs()).isZero();
-    }
-
-    @Test
-    void a_graph_is_made_while_other_threads_allocate_launch_and_wait() throws Exception {
-        Tensor x = there(normal(DType.FP32, 1, 64));
-        kernels.add(x, x);
-        CudaLaunch launch = CudaLaunch.of("add_f32_f32").grid(1).block(32).address(x.address()).number(64).address(x.address()).number(64)
-                .number(1).number(64);
-        try (ExecutorService threads = Executors.newFixedThreadPool(3)) {
-            List<Future<?>> all = new ArrayList<>();
-            for (int i = 0; i < 2; i++) {
-                all.add(threads.submit(() -> {
-                    for (int round = 0; round < 50; round++) {
-                        Tensor own = there(normalApart(round));
-                        kernels.add(own, own);
-                        back(own);
-                    }
-                }));
-            }
-            all.add(threads.submit(() -> {
-                for (int round = 0; round < 50; round++) {
-                    try (CudaGraph graph = launcher.graph(List.of(launch, launch, launch))) {
-                        graph.launch();
-                    }
-                }
-            }));
-            for (Future<?> each : all) {
-                each.get();
-            }
-        }
-        launcher.download(x.address(), scope.empty(DType.FP32, Device.CPU, 1, 64).segment());
-    }
-
-    private Tensor normalApart(int round) {
-        return scope.of(Device.CPU, new float[10 + round], 1, 10 + round);
-    }
-
-    @Test
-    void work_that_belongs_together_goes_out_as_a_graph_from_its_third_time_on() {
-        Tensor x = there(scope.of(Device.CPU, new float[] {1, 2}, 1, 2));
-        CudaLaunch twice = CudaLaunch.of("add_f32_f32").grid(1).block(32).address(x.address()).number(2).address(x.address()).number(2)
-                .number(1).number(2);
-        MadeMemory own = new MadeMemory(0);
-        try (GraphedLauncher graphed = new GraphedLauncher(JCudaLauncher.open(own, 0, () -> 0))) {
-            for (int round = 1; round <= 5; round++) {
-                graphed.together(() -> {
-                    for (int i = 0; i < 3; i++) {
-                        twice.on(graphed);
-                    }
-                });
-                assertThat(MadeGpu.held().executableGraphs()).as("round %d", round).isEqualTo(round < 3 ? 0 : 1);
-                assertThat(MadeGpu.held().graphs()).isZero();
-            }
-        }
-        assertThat(back(x)).containsExactly(1 << 15, 2 << 15);
-        assertThat(MadeGpu.held().executableGraphs()).isZero();
-        own.empty();
-    }
-
-    @Test
-    void a_graph_that_is_not_made_leaves_nothing() {
-        Tensor x = there(normal(DType.FP32, 1, 8));
-        CudaLaunch right = CudaLaunch.of("add_f32_f32").grid(1).block(32).address(x.address()).number(8).address(x.address()).number(8)
-                .number(1).number(8);
-        CudaLaunch wrong = CudaLaunch.of("add_f32_f32").grid(1).block(2000).address(x.address()).number(8).address(x.address()).number(8)
-                .number(1).number(8);
-        assertThatThrownBy(() -> launcher.graph(List.of(right, wrong))).hasMessage("add_f32_f32 failed: CUDA_ERROR_INVALID_VALUE");
-        assertThat(MadeGpu.held().graphs()).isZero();
-        try (CudaGraph graph = launcher.graph(List.of(right, right))) {
-            graph.launch();
-            assertThat(back(x)).as("the next one is made").hasSize(8);
-        }
+        assertThat(device.back(x)).containsExactly(twice);
     }
 
     // ---- errors ----
@@ -370,7 +248,7 @@ class JCudaLauncherOnMadeGpu {
     @Test
     void a_driver_older_than_the_kernels_names_both_versions_at_the_first_launch() {
         MadeGpu.machine(12040, 2, 8, 9, false);
-        Tensor x = there(normal(DType.FP32, 1, 8));
+        Tensor x = device.there(device.normal(DType.FP32, 1, 8));
         try (JCudaLauncher old = JCudaLauncher.open(new MadeMemory(0), 0, () -> 0)) {
             Kernels own = new CudaKernels(old);
             for (int attempt = 0; attempt < 2; attempt++) {
@@ -407,19 +285,18 @@ class JCudaLauncherOnMadeGpu {
         graph.close();
         failing.close();
         own.abandon();
-        Tensor x = there(normal(DType.FP32, 1, 8));
+        Tensor x = device.there(device.normal(DType.FP32, 1, 8));
         kernels.add(x, x);
-        assertThat(back(x)).as("another GPU goes on").hasSize(8);
+        assertThat(device.back(x)).as("another GPU goes on").hasSize(8);
     }
 
     @Test
     void a_launch_that_no_gpu_takes_is_refused_at_once_and_nothing_is_lost() {
-        Tensor x = there(normal(DType.FP32, 1, 8));
-        assertThatThrownBy(() -> launcher.launch(CudaLaunch.of("add_f32_f32").grid(1).block(2000).address(x.address()).number(8)
-                .address(x.address()).number(8).number(1).number(8))).hasMessage("add_f32_f32 failed: CUDA_ERROR_INVALID_VALUE");
-        assertThatThrownBy(() -> launcher.launch(CudaLaunch.of("add_f32_f32").grid(1).block(32).shared(300 << 10).address(x.address())
-                .number(8).address(x.address()).number(8).number(1).number(8)))
+        Tensor x = device.there(device.normal(DType.FP32, 1, 8));
+        assertThatThrownBy(() -> device.launcher().launch(MadeDevice.twice(x).block(2000)))
+                .hasMessage("add_f32_f32 failed: CUDA_ERROR_INVALID_VALUE");
+        assertThatThrownBy(() -> device.launcher().launch(MadeDevice.twice(x).shared(300 << 10)))
                 .hasMessage("shared memory for add_f32_f32 failed: CUDA_ERROR_INVALID_VALUE");
-        assertThat(back(x)).hasSize(8);
+        assertThat(device.back(x)).hasSize(8);
     }
 }

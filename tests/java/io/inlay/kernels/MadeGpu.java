@@ -12,12 +12,15 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
+import java.lang.invoke.MethodHandle;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * GPUs made of the CPU: a process whose libcuda.so.1 is that of tests/cuda/driver, and what can be asked of that library there. On a
@@ -39,8 +42,8 @@ public final class MadeGpu {
     /** Compiles the driver; empty where there is no C++ compiler. */
     static Optional<Path> build() throws IOException, InterruptedException {
         Path out = Path.of("target", "cuda-driver").toAbsolutePath();
-        Process build = new ProcessBuilder("sh", "tests/cuda/driver/build.sh", out.toString(), "target/cuda-host").redirectErrorStream(true)
-                .start();
+        Process build = new ProcessBuilder("sh", "tests/cuda/driver/build.sh", out.toString(), "target/cuda-host")
+                .redirectErrorStream(true).start();
         String said = new String(build.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         if (build.waitFor() != 0) {
             throw new IllegalStateException("tests/cuda/driver/build.sh failed: " + said);
@@ -52,8 +55,8 @@ public final class MadeGpu {
     static Process start(Path driver, List<Class<?>> tests) throws IOException {
         List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow",
-                "-Xmx1g", "-XX:ErrorFile=" + driver.resolve("jvm-%p.log"), "-D" + SETTING + "=" + driver, "-D" + TestedDevice.SETTING + "=cpu",
-                "-cp", System.getProperty("java.class.path"), MadeGpuRun.class.getName()));
+                "-Xmx1g", "-XX:ErrorFile=" + driver.resolve("jvm-%p.log"), "-D" + SETTING + "=" + driver,
+                "-D" + TestedDevice.SETTING + "=cpu", "-cp", System.getProperty("java.class.path"), MadeGpuRun.class.getName()));
         tests.forEach(each -> command.add(each.getName()));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
         String others = System.getenv("LD_LIBRARY_PATH");
@@ -68,22 +71,32 @@ public final class MadeGpu {
 
     // ---- the driver ----
 
-    /** What the driver holds of each kind; {@code contexts} counts as often as they are retained, {@code lost} what a context took along. */
+    /** What the driver holds of each kind; {@code contexts} counts how often they are retained, {@code lost} what contexts took along. */
     public record Held(long contexts, long modules, long streams, long events, long allocated, long pageLocked, long graphs,
             long executableGraphs, long lost) {
 
         public static final Held NOTHING = new Held(0, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 
+    private record Function(String name, FunctionDescriptor type) {
+    }
+
+    private static final Map<Function, MethodHandle> FUNCTIONS = new ConcurrentHashMap<>();
+
     private static Object call(String function, MemoryLayout result, MemoryLayout[] types, Object... arguments) {
-        SymbolLookup driver = SymbolLookup.libraryLookup(FILE, Arena.global());
-        MemorySegment symbol = driver.find(function).orElseThrow(() -> new IllegalStateException(FILE + " is another driver here"));
+        MethodHandle handle = FUNCTIONS.computeIfAbsent(new Function(function, result == null ? FunctionDescriptor.ofVoid(types)
+                : FunctionDescriptor.of(result, types)), MadeGpu::handle);
         try {
-            return Linker.nativeLinker().downcallHandle(symbol, result == null ? FunctionDescriptor.ofVoid(types)
-                    : FunctionDescriptor.of(result, types)).invokeWithArguments(arguments);
+            return handle.invokeWithArguments(arguments);
         } catch (Throwable failure) {
             throw new AssertionError(failure);
         }
+    }
+
+    private static MethodHandle handle(Function function) {
+        SymbolLookup driver = SymbolLookup.libraryLookup(FILE, Arena.global());
+        MemorySegment symbol = driver.find(function.name()).orElseThrow(() -> new IllegalStateException(FILE + " is another driver here"));
+        return Linker.nativeLinker().downcallHandle(symbol, function.type());
     }
 
     /**
@@ -119,6 +132,11 @@ public final class MadeGpu {
         enter(device);
         must("cuCtxSynchronize");
         must("cuDevicePrimaryCtxRelease_v2", device);
+    }
+
+    /** How much of the host's memory may be page-locked from now on. */
+    public static void lockable(long bytes) {
+        call("inlay_driver_lockable", null, new MemoryLayout[] {JAVA_LONG}, bytes);
     }
 
     public static Held held() {

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.TestFactory;
 class MadeGpuTest {
 
     private static final List<Class<?>> RULES = List.of(DriverRulesOnMadeGpu.class, CaptureRulesOnMadeGpu.class,
-            JCudaLauncherOnMadeGpu.class, HostUploadOnMadeGpu.class);
+            JCudaLauncherOnMadeGpu.class, JCudaGraphsOnMadeGpu.class, HostUploadOnMadeGpu.class);
     /** Tests that run elsewhere too, here through JCuda. */
     private static final List<Class<?>> CONTRACTS = List.of(KernelsContractTest.class, PagedKernelsTest.class, CudaDecodingTest.class);
     private static final int MOST_SECONDS = 300;

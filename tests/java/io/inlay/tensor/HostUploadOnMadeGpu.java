@@ -8,6 +8,7 @@ import io.inlay.kernels.MadeGpu;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
+import java.util.AbstractList;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -112,16 +113,28 @@ public class HostUploadOnMadeGpu {
     }
 
     @Test
-    void an_upload_waits_for_nothing_that_comes_later_and_lets_nothing_wait() {
-        MadeGpu.enter(0);
+    void an_upload_does_not_wait_for_what_the_device_is_given_to_compute_meanwhile() {
         try (Scope scope = new Scope(torch); HostUpload upload = new HostUpload(torch, Device.cuda(0))) {
-            upload.copy(random(1, 10), scope.empty(DType.UINT8, Device.cuda(0), 10));
-            Tensor other = scope.empty(DType.UINT8, Device.cuda(0), 2);
-            MadeGpu.must("cuMemcpyDtoDAsync_v2", other.address(), other.address() + 1, 1L, 0L);
-            assertThat(MadeGpu.pending(0)).as("what was computed is not done before it is needed").isOne();
+            Tensor busy = scope.empty(DType.UINT8, Device.cuda(0), 2);
+            List<HostUpload.Transfer> transfers = new ArrayList<>();
+            for (int i = 0; i < 3; i++) {
+                transfers.add(new HostUpload.Transfer(random(i, 10), scope.empty(DType.UINT8, Device.cuda(0), 10)));
+            }
+            upload.copy(transfers);
+            upload.copy(new AbstractList<>() {
+                @Override
+                public HostUpload.Transfer get(int i) {
+                    MadeGpu.must("cuMemcpyDtoDAsync_v2", busy.address(), busy.address() + 1, 1L, 0L);
+                    return transfers.get(i);
+                }
+
+                @Override
+                public int size() {
+                    return transfers.size();
+                }
+            });
+            assertThat(MadeGpu.pending(0)).as("what was given once copies had begun").isBetween(2L, 3L);
             MadeGpu.must("cuStreamSynchronize", 0L);
-        } finally {
-            MadeGpu.must("cuDevicePrimaryCtxRelease_v2", 0);
         }
     }
 
@@ -132,6 +145,23 @@ public class HostUploadOnMadeGpu {
             Tensor tensor = scope.empty(DType.UINT8, Device.cuda(0), 10);
             assertThatThrownBy(() -> upload.copy(random(1, 10), tensor)).isInstanceOf(IllegalStateException.class)
                     .hasMessage("the NVIDIA driver refused cuMemcpyHtoDAsync_v2: invalid argument (error 1)");
+        }
+    }
+
+    @Test
+    void where_the_host_has_too_little_to_page_lock_nothing_is_kept_and_the_next_upload_begins_anew() {
+        MadeGpu.lockable(PIECE);
+        try (Scope scope = new Scope(torch); HostUpload upload = new HostUpload(torch, Device.cuda(0))) {
+            Tensor tensor = scope.empty(DType.UINT8, Device.cuda(0), 10);
+            assertThatThrownBy(() -> upload.copy(random(1, 10), tensor)).isInstanceOf(IllegalStateException.class)
+                    .hasMessage("the NVIDIA driver refused cuMemHostAlloc: out of memory (error 2)");
+            MadeGpu.Held held = MadeGpu.held();
+            assertThat(held.streams() + held.events() + held.pageLocked()).isZero();
+            MadeGpu.lockable(4L * PIECE);
+            upload.copy(random(1, 10), tensor);
+            assertThat(memory(tensor).mismatch(random(1, 10))).isEqualTo(-1);
+        } finally {
+            MadeGpu.lockable(1L << 30);
         }
     }
 }

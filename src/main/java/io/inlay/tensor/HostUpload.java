@@ -1,7 +1,10 @@
 package io.inlay.tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.List;
+import java.util.function.BiConsumer;
 
 /**
  * Copies from the host's memory to one device. To a CUDA device they run on a stream of their own, beside what the device computes, by way
@@ -18,6 +21,8 @@ public final class HostUpload implements AutoCloseable {
 
     private final Libtorch torch;
     private final Device device;
+    /** Give back what the lane has, or had until one of its parts was refused; the last comes first. */
+    private final Deque<Runnable> ends = new ArrayDeque<>();
     private Lane lane;
 
     /** What a CUDA device is fed by; made at the first copy. */
@@ -98,24 +103,33 @@ public final class HostUpload implements AutoCloseable {
     private Lane lane(CudaDriver driver) {
         if (lane == null) {
             int index = device.index();
-            lane = new Lane(driver, driver.stream(index), driver.event(index),
-                    new MemorySegment[] {driver.pinned(index, PIECE), driver.pinned(index, PIECE)},
-                    new MemorySegment[] {driver.event(index), driver.event(index)});
+            try {
+                lane = new Lane(driver, kept(driver.stream(index), driver::endStream), kept(driver.event(index), driver::endEvent),
+                        new MemorySegment[] {kept(driver.pinned(index, PIECE), driver::freePinned),
+                            kept(driver.pinned(index, PIECE), driver::freePinned)},
+                        new MemorySegment[] {kept(driver.event(index), driver::endEvent), kept(driver.event(index), driver::endEvent)});
+            } catch (RuntimeException refused) {
+                giveBack();
+                throw refused;
+            }
         }
         return lane;
     }
 
+    private MemorySegment kept(MemorySegment made, BiConsumer<Integer, MemorySegment> end) {
+        ends.push(() -> end.accept(device.index(), made));
+        return made;
+    }
+
+    private void giveBack() {
+        while (!ends.isEmpty()) {
+            ends.pop().run();
+        }
+    }
+
     @Override
     public synchronized void close() {
-        if (lane != null) {
-            int index = device.index();
-            for (int i = 0; i < 2; i++) {
-                lane.driver().endEvent(index, lane.read()[i]);
-                lane.driver().freePinned(index, lane.buffers()[i]);
-            }
-            lane.driver().endEvent(index, lane.earlier());
-            lane.driver().endStream(index, lane.stream());
-            lane = null;
-        }
+        lane = null;
+        giveBack();
     }
 }
