@@ -187,7 +187,8 @@ class GenerationEngineTest {
         CountingForward counting = new CountingForward(false);
         GenerationEngine engine = keep(new GenerationEngine(model, residency(model), ROOMY, counting));
         Transcript drawn = submit(engine, request(prompt(), sampling(5), 40));
-        Transcript scored = submit(engine, new GenerationRequest(Optional.empty(), prompt(), sampling(5), 40, List.of(), Steering.NONE, 0));
+        Transcript scored = submit(engine,
+                new GenerationRequest(Optional.empty(), prompt(), sampling(5), 40, List.of(), Steering.NONE, 0));
         int tokens = drawn.finished().completionTokens();
         assertThat(scored.finished().completionTokens()).isEqualTo(tokens);
         assertThat(scored.tokens()).isEqualTo(drawn.tokens());
@@ -199,8 +200,7 @@ class GenerationEngineTest {
         int[] alone = run(engine(ROOMY), request(prompt(), sampling(5), 40)).tokens();
         CountingForward failing = new CountingForward(true);
         GenerationEngine engine = keep(new GenerationEngine(model, residency(model), ROOMY, failing));
-        List<Transcript> together = List.of(submit(engine, request(prompt(), sampling(5), 40)), submit(engine, request(prompt(), sampling(6), 40)),
-                submit(engine, request(prompt(), sampling(5), 40)));
+        List<Transcript> together = IntStream.of(5, 6, 5).mapToObj(seed -> submit(engine, request(prompt(), sampling(seed), 40))).toList();
         together.forEach(Transcript::finished);
         assertThat(failing.failed).isTrue();
         assertThat(together.get(0).tokens()).isEqualTo(alone);

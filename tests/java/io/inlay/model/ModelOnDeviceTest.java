@@ -90,8 +90,8 @@ class ModelOnDeviceTest {
     void rows_are_given_what_each_asked_for_and_a_token_is_that_of_its_logits(DType type) {
         same(type, model -> {
             List<Given> given;
-            List<Asked> asked = List.of(new Asked.Token(Draw.GREEDY), Asked.LOGITS, Asked.NOTHING, new Asked.Token(new Draw(1, 40, 0.9, 0, 5)),
-                    Asked.LOGITS, new Asked.Token(new Draw(2, 0, 1, 0, -5)));
+            List<Asked> asked = List.of(new Asked.Token(Draw.GREEDY), Asked.LOGITS, Asked.NOTHING,
+                    new Asked.Token(new Draw(1, 40, 0.9, 0, 5)), Asked.LOGITS, new Asked.Token(new Draw(2, 0, 1, 0, -5)));
             List<Given> alone = new ArrayList<>();
             try (LlamaInference inference = new LlamaInference(model); KvPool pool = new KvPool(model, 40)) {
                 List<KvCache> caches = new ArrayList<>();

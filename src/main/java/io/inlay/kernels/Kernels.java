@@ -331,19 +331,19 @@ public interface Kernels {
     // ---- drawing ----
 
     /**
-     * Draws a token of each row: {@code ids[r]} of logits [R, V], where {@code draws} has a draw for row r; where it has null, that id stays
-     * as it is. V up to {@value Draw#MOST_LOGITS}, ids int32 [R]. The same logits give the same token by every implementation:
+     * Draws a token of each row: {@code ids[r]} of logits [R, V], where {@code draws} has a draw for row r; where it has null, that id
+     * stays as it is. V up to {@value Draw#MOST_LOGITS}, ids int32 [R]. The same logits give the same token by every implementation:
      *
-     * <ol><li>Where a logit is NaN or positive infinity, or all are negative infinity, the id is -1 - v for the first such v. At temperature
-     * 0 it is the lowest v of the largest logit.
+     * <ol><li>Where a logit is NaN or positive infinity, the id is -1 - v for the first such v, and -1 where all are negative infinity. At
+     * temperature 0 it is the lowest v of the largest logit.
      * <li>Else token v weighs {@code e^x} in 2^40ths, with {@code x = (logit - largest) scale}, both roundings in fp32, scale the
-     * temperature's inverse in fp32, and x no less than -29. The exponential is {@code n = x log2(e)} rounded to a whole number, {@code r = x
-     * - n ln 2} by two fused multiply-adds, a polynomial of degree 6 in r by six more, and its fp32 value in 2^24ths, an integer, times 2^16,
-     * shifted right by -n. Weights are integers and so are their sums, in whatever order.
+     * temperature's inverse in fp32, and x no less than -29. The exponential is {@code n = x log2(e)} rounded to a whole number, {@code r =
+     * x - n ln 2} by two fused multiply-adds, a polynomial of degree 6 in r by six more, and its fp32 value in 2^24ths, an integer, times
+     * 2^16, shifted right by -n; {@code ScalarDraws} has the constants. Weights are integers and so are their sums, in whatever order.
      * <li>Tokens are ordered by logit, the largest first, and by id where logits are equal, -0 and 0 too. Three cuts follow, as Hugging
-     * Face's warpers have them: top-k keeps the first k and all that tie with the last of them; top-p of those each token before which the
-     * others weigh less than {@code topP} of all together, but the first always; min-p what weighs {@code minP} of 2^40 or more. Integers
-     * and products are compared as doubles.
+     * Face's warpers have them: top-k keeps the first k and all that tie with the last of them; top-p of those each token before which
+     * the others weigh less than {@code topP} of all together, but the first always; min-p what weighs {@code minP} of 2^40 or more.
+     * Integers and products are compared as doubles.
      * <li>The upper 64 bits of the product of {@code random}, unsigned, and what all kept tokens weigh are a place below that weight; the
      * token is the first kept one, in order of ids, up to which kept tokens weigh more than it.</ol>
      */

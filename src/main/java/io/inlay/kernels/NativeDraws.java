@@ -27,7 +27,8 @@ record NativeDraws(MethodHandle draw, MethodHandle onHeap) {
     int draw(float[] logits, Draw with) {
         int[] id = new int[1];
         NativeKernels.call(() -> {
-            onHeap.invokeExact(MemorySegment.ofArray(logits), 0L, DrawList.of(with), MemorySegment.ofArray(id), 1L, (long) logits.length, 0);
+            onHeap.invokeExact(MemorySegment.ofArray(logits), 0L, DrawList.of(with), MemorySegment.ofArray(id), 1L,
+                    (long) logits.length, 0);
         });
         return id[0];
     }

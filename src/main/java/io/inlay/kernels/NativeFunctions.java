@@ -14,8 +14,9 @@ import java.lang.invoke.MethodHandle;
 record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embedBackward, MethodHandle rmsNorm,
         MethodHandle rmsNormBackward, MethodHandle rope, MethodHandle swiGlu, MethodHandle swiGluBackward, MethodHandle crossEntropy,
         MethodHandle adamW, MethodHandle add, MethodHandle sumOfSquares, MethodHandle blockMeans, MethodHandle linear,
-        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, NativeDraws draws, MethodHandle assemble, MethodHandle decodeAttention,
-        MethodHandle pagedAttention, MethodHandle causalAttention, MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
+        MethodHandle linearMixed, MethodHandle product, NativeInt8 int8, NativeDraws draws, MethodHandle assemble,
+        MethodHandle decodeAttention, MethodHandle pagedAttention, MethodHandle causalAttention,
+        MethodHandle pagedCausalAttention, MethodHandle causalAttentionBackward) {
 
     private static final String DRAW = "plpplli";
 
@@ -39,7 +40,8 @@ record NativeFunctions(MethodHandle start, MethodHandle embed, MethodHandle embe
                 handle(symbols, null, "inlay_product", "pllpllpllll" + "iii"),
                 new NativeInt8(handle(symbols, null, "inlay_linear_int8", "plplppplplllli" + "i"),
                         handle(symbols, null, "inlay_dequantise", "plpplpllli")),
-                new NativeDraws(handle(symbols, null, "inlay_draw", DRAW), handle(symbols, null, "inlay_draw", DRAW, Linker.Option.critical(true))),
+                new NativeDraws(handle(symbols, null, "inlay_draw", DRAW),
+                        handle(symbols, null, "inlay_draw", DRAW, Linker.Option.critical(true))),
                 handle(symbols, null, "inlay_assemble", "plplpllli"),
                 handle(symbols, null, "inlay_decode_attention", "plpllpllplllllfi"),
                 handle(symbols, null, "inlay_paged_attention", "pllppllpllllllfi"),

@@ -20,9 +20,9 @@ import jdk.incubator.vector.VectorSpecies;
  * {@link Kernels#draw} of one row after another by the Vector API, in memory that is kept from row to row. Confined to one thread at a
  * time.
  *
- * <p>Nothing is sorted, and where there are cuts only tokens are looked at that could stay. A bound on their logits comes from the maxima of
- * small groups of logits, since the k-th largest of all is no less than the k-th largest of these; for top-p from the total, since tokens
- * which all together weigh no more than the rest that top-p leaves out are of that rest.
+ * <p>Nothing is sorted, and where there are cuts only tokens are looked at that could stay. A bound on their logits comes from the maxima
+ * of small groups of logits, since the k-th largest of all is no less than the k-th largest of these; for top-p from the total, since
+ * tokens which all together weigh no more than the rest that top-p leaves out are of that rest.
  */
 final class VectorDraw {
 

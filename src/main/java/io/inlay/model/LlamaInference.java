@@ -80,7 +80,10 @@ public final class LlamaInference implements AutoCloseable {
         for (int i = from; i < from + count; i++) {
             rows.add(new Row(tokens[i], cache, overlay, asks && i == from + count - 1 ? Asked.LOGITS : Asked.NOTHING));
         }
-        return rows.isEmpty() || !(step(rows).getLast() instanceof Given.Logits last) ? null : last.values();
+        if (rows.isEmpty()) {
+            return null;
+        }
+        return step(rows).getLast() instanceof Given.Logits last ? last.values() : null;
     }
 
     /** Appends one token and returns the logits [V] after it. */

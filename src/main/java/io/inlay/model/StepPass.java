@@ -150,15 +150,17 @@ final class StepPass {
                 MemorySegment.copy(copies.onHost(drawn).segment(), ValueLayout.JAVA_INT, 0, ids, 0, ids.length);
             }
             for (int i = 0; i < asking.length; i++) {
+                Tensor row = logits.narrow(copies, 0, i, 1);
                 taker.take(asking[i], switch (rows.get(asking[i]).asked()) {
                     case Asked.Nothing _ -> Given.NOTHING;
-                    case Asked.Logits _ -> new Given.Logits(floats(copies, logits.narrow(copies, 0, i, 1)));
-                    case Asked.Token _ -> ids[i] >= 0 ? new Given.Token(ids[i]) : refused(copies, logits.narrow(copies, 0, i, 1), -1 - ids[i]);
+                    case Asked.Logits _ -> new Given.Logits(floats(copies, row));
+                    case Asked.Token _ -> ids[i] >= 0 ? new Given.Token(ids[i]) : refused(copies, row, -1 - ids[i]);
                 });
             }
         }
     }
 
+    /** For a drawn id that names the first token whose logit is none. */
     private static Given refused(Scope copies, Tensor row, int token) {
         return new Given.Refused(token, floats(copies, row.narrow(copies, 1, token, 1))[0]);
     }

@@ -188,8 +188,8 @@ final class KernelSpeed {
         for (Draw draw : List.of(Draw.GREEDY, new Draw(1, 0, 1, 0, random.nextLong()), new Draw(1, 0, 0.9, 0, random.nextLong()),
                 new Draw(1, 50, 1, 0, random.nextLong()), new Draw(1, 50, 0.9, 0.05, random.nextLong()))) {
             List<Draw> draws = Collections.nCopies(rows, draw);
-            add("draw of " + rows + " rows, temperature " + draw.temperature() + " top-k " + draw.topK() + " top-p " + draw.topP() + " min-p "
-                    + draw.minP(), logits.bytes(), () -> kernels.draw(logits, draws, ids));
+            add(String.format(Locale.ROOT, "draw of %d rows, temperature %.0f, top-k %d, top-p %.1f, min-p %.2f", rows, draw.temperature(),
+                    draw.topK(), draw.topP(), draw.minP()), logits.bytes(), () -> kernels.draw(logits, draws, ids));
         }
     }
 
