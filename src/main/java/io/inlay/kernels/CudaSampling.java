@@ -9,10 +9,10 @@ final class CudaSampling {
 
     private static final int THREADS = 1024;
 
-    private final CudaLauncher launcher;
+    private final GraphedLauncher launcher;
     private DeviceBuffer copy;
 
-    CudaSampling(CudaLauncher launcher) {
+    CudaSampling(GraphedLauncher launcher) {
         this.launcher = launcher;
     }
 
@@ -21,7 +21,7 @@ final class CudaSampling {
             return;
         }
         // No other rows' settings may take these ones' place before the launch.
-        synchronized (this) {
+        synchronized (launcher) {
             upload(draws);
             CudaLaunch.of("draw", logits).grid(draws.size()).block(THREADS).matrix(logits).integer(logits.dim(1)).address(copy.address())
                     .tensor(ids).on(launcher);
