@@ -271,23 +271,4 @@ void *scratch(long bytes);
 /* The grain for items of this size, so that a piece is worth handing to another core. */
 INLINE long grain_of(long bytes_per_item) { return MAX(1, 32768 / MAX(1, bytes_per_item)); }
 
-/*
- * masks [O / edge, K / edge]: bit m where table m, null or [O / edges[m], K / edges[m]] addresses, has a square there that is not 0. edge
- * divides every edge.
- */
-INLINE void mark_squares(const uint64_t *const *tables, const int64_t *edges, long edge, long m, long o, long k, uint32_t *masks) {
-    const long across = k / edge;
-    memset(masks, 0, o / edge * across * sizeof *masks);
-    for (long t = 0; t < m; t++) {
-        const long times = edges[t] / edge, wide = k / edges[t];
-        for (long i = 0; tables[t] && i < o / edges[t] * wide; i++) {
-            if (!tables[t][i]) continue;
-            uint32_t *corner = masks + i / wide * times * across + i % wide * times;
-            for (long r = 0; r < times; r++) {
-                for (long c = 0; c < times; c++) corner[r * across + c] |= 1u << t;
-            }
-        }
-    }
-}
-
 #endif

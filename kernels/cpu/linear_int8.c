@@ -28,7 +28,7 @@ struct linear {
     const uint64_t *const *tables;
     const int64_t *edges;
     long edge;              /* the greatest common divisor of all edges */
-    const uint32_t *masks;  /* [O / edge, K / edge]: bit m where row m has a square; null where none has */
+    const uint32_t *masks;  /* mark_squares's; null where no row has a square */
 };
 
 INLINE long width_of(int type) { return type == INT8 ? 1 : bytes_of(type); }
@@ -219,6 +219,25 @@ static void linear(const void *arguments, long begin, long end) {
             for (; o + MOST_ROWS <= stop; o += MOST_ROWS) group(a, MOST_ROWS, FEW_INPUTS, o, MOST_ROWS);
         }
         for (; o < stop; o++) group(a, 1, MOST_INPUTS, o, 1);
+    }
+}
+
+/*
+ * masks [O / edge, K / edge]: bit m where table m, null or [O / edges[m], K / edges[m]] addresses, has a square there that is not 0. edge
+ * divides every edge.
+ */
+static void mark_squares(const uint64_t *const *tables, const int64_t *edges, long edge, long m, long o, long k, uint32_t *masks) {
+    const long across = k / edge;
+    memset(masks, 0, o / edge * across * sizeof *masks);
+    for (long t = 0; t < m; t++) {
+        const long times = edges[t] / edge, wide = k / edges[t];
+        for (long i = 0; tables[t] && i < o / edges[t] * wide; i++) {
+            if (!tables[t][i]) continue;
+            uint32_t *corner = masks + i / wide * times * across + i % wide * times;
+            for (long r = 0; r < times; r++) {
+                for (long c = 0; c < times; c++) corner[r * across + c] |= 1u << t;
+            }
+        }
     }
 }
 
