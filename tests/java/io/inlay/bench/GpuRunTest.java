@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -54,6 +55,22 @@ class GpuRunTest {
                 .allSatisfy(artifact -> assertThat(jars).as(artifact)
                         .anyMatch(jar -> jar.matches(Pattern.quote(artifact) + "-[0-9].*\\.jar")));
         assertThat(words("files")).contains("tests/gpu/run").allSatisfy(file -> assertThat(Path.of(file)).exists());
+    }
+
+    @Test
+    void what_the_contracts_read_is_packed() throws IOException {
+        List<String> packed = words("files");
+        List<Path> sources;
+        try (Stream<Path> all = Files.walk(Path.of("tests/java/io/inlay/kernels"))) {
+            sources = all.filter(each -> ("io.inlay.kernels." + each.getFileName()).replace(".java", "").matches(DeviceContracts.KERNEL_TESTS))
+                    .toList();
+        }
+        assertThat(sources).hasSizeGreaterThan(5);
+        for (Path source : sources) {
+            assertThat(Pattern.compile("\"((tests|model-store|src|kernels)/[^\"]*)").matcher(Files.readString(source)).results()
+                    .map(read -> read.group(1))).as(source.toString())
+                    .allSatisfy(file -> assertThat(packed).anyMatch(each -> Path.of(file).startsWith(each)));
+        }
     }
 
     @Test

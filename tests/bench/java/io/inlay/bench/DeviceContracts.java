@@ -26,8 +26,8 @@ import org.junit.platform.launcher.core.LauncherFactory;
  */
 final class DeviceContracts {
 
-    /** All tests of kernels but those that need a compiler, and those of int8 linears, which take long and are the host's alone. */
-    private static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(CudaDecoding|CudaLists|Graphed|Host|Int8))"
+    /** All tests of kernels but those that need a compiler, and those of what is the host's alone: int8 linears, the reference's draws. */
+    static final String KERNEL_TESTS = "io\\.inlay\\.kernels\\.(?!.*(CudaDecoding|CudaLists|Graphed|Host|Int8|ScalarDraws))"
             + ".*(Contract|Cuda|Draws|Gradients|Kernels|OnDevice|RopeAndKeep).*Test";
 
     private DeviceContracts() {
