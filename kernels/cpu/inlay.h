@@ -265,6 +265,9 @@ typedef void (*Body)(const void *arguments, long begin, long end);
  */
 void inlay_parallel(Body body, const void *arguments, long items, long grain);
 
+/* How many threads work on a job, the caller's with them: for jobs whose pieces should be few, since each begins with some work. */
+int pool_threads(void);
+
 /* Memory of the calling thread, at least this large, 64-byte aligned, with undefined contents, good until its next call. */
 void *scratch(long bytes);
 

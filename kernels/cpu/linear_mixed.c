@@ -9,8 +9,9 @@
  * Order of summation: linear.h's; with whom a row shares its weights is a matter of speed alone.
  *
  * Outputs go by bands, a band's k by squares, a square by its sources: w and each table that has one there, with the inputs that read it.
- * A source of many inputs is bound by arithmetic, one of a single input by memory. So what is ahead is fetched evenly over time, whatever
- * is multiplied meanwhile: row after row of the sources in the order in which they will be read, as many as the work done is due.
+ * A source of several inputs is bound by arithmetic, one of a single input by memory. So while the former are multiplied the latter are
+ * fetched too, evenly over time: row after row of all sources in the order in which they will be read, as many as the work done is due.
+ * Loops over a single input's rows are short: they have no branch that depends on the plan, so that the processor runs ahead over them.
  */
 #include "linear.h"
 
@@ -27,16 +28,18 @@ struct mixed {
     long side;  /* of the squares that are taken at once: divides every edge, o and k, and is divided by a vector step */
 };
 
-enum { MOST_TABLES = 32, MOST_INPUTS = 8, MOST_ROWS = 4, MANY_ROWS = 3, BAND = 12, MOST_SIDE = 256, LINES = 6 };
+enum { MOST_TABLES = 32, MOST_INPUTS = 8, MOST_ROWS = 4, MANY_ROWS = 3, BAND = 12, MOST_SIDE = 256, LINES = 6, PIECES_PER_THREAD = 4 };
+
+enum { AHEAD = 4 };  /* rows of w between those that are read and those that are fetched into the second-level cache */
 
 /* What some inputs read at column k: rows that begin at w and lie `pitch` bytes apart. */
 struct source { const char *w; long pitch, k; int count; uint8_t inputs[MOST_TABLES]; };
 
 /*
- * The sources of `rows` rows of w within one row of squares, in the order of reading, and what is fetched next: row `row` of the band
- * [first, stop) of source `at`. One row of a source is a unit; `taken` units have been fetched, `due` should have been.
+ * The sources of `rows` rows of w within one row of squares, in the order of reading, `band` rows at a time, and what is fetched next: row
+ * `row` of the band [first, stop) of source `at`. `owed` rows of sources should have been fetched and were not; a row's unit of work owes `rate` more.
  */
-struct plan { struct source *sources; long count, rows; long at, row, first, stop, taken; double due, rate; };
+struct plan { struct source *sources; long count, rows, band; long at, row, first, stop; double owed, rate; };
 
 INLINE long steps_of(const struct mixed *a) { return a->side / (2 * LANES); }
 
@@ -58,11 +61,13 @@ static void pack(const struct mixed *a, char *to) {
     }
 }
 
-/* A row's work for `count` inputs: their products, and what it takes to have the weights. */
-INLINE long work_of(int count) { return count + (count + MOST_INPUTS - 1) / MOST_INPUTS; }
+/* A row's work for `count` inputs: their products, and what it takes to have the weights. None in which nothing is fetched. */
+INLINE long work_of(const struct mixed *a, int count) {
+    return count == 1 && a->m > FEW_INPUTS ? 0 : count + (count + MOST_INPUTS - 1) / MOST_INPUTS;
+}
 
 static struct plan plan_of(const struct mixed *a, long begin, long rows, struct source *sources) {
-    struct plan plan = {.sources = sources, .rows = rows, .stop = MIN(BAND, rows)};
+    struct plan plan = {.sources = sources, .rows = rows, .band = a->m > FEW_INPUTS ? BAND : MANY_ROWS};
     for (long k = 0; k < a->k; k += a->side) {
         const long first = plan.count;
         for (int m = 0; m < a->m; m++) {
@@ -78,34 +83,37 @@ static struct plan plan_of(const struct mixed *a, long begin, long rows, struct 
         }
     }
     long work = 0;
-    for (long s = 0; s < plan.count; s++) work += work_of(sources[s].count);
-    plan.rate = (double) plan.count / work;
-    plan.due = plan.count * BAND * 0.3;
+    for (long s = 0; s < plan.count; s++) work += work_of(a, sources[s].count);
+    plan.rate = (double) plan.count / MAX(1, work);
+    plan.owed = plan.count * AHEAD;
     return plan;
+}
+
+INLINE void fetch_band(struct plan *plan, long first) {
+    plan->at = 0;
+    plan->row = plan->first = first;
+    plan->stop = MIN(first + plan->band, plan->rows);
 }
 
 /* The addresses of the rows that are to be fetched with `work` more, at most LINES; `any` for none. */
 INLINE void fetch(struct plan *plan, long work, const char *any, const char **lines) {
-    plan->due += work * plan->rate;
+    plan->owed += work * plan->rate;
     UNROLL for (int i = 0; i < LINES; i++) {
         lines[i] = any;
-        if (plan->row == plan->rows || plan->taken >= plan->due) continue;
+        if (plan->row == plan->rows || plan->owed <= 0) continue;
         const struct source *source = plan->sources + plan->at;
         lines[i] = source->w + plan->row * source->pitch;
-        plan->taken++;
+        plan->owed--;
         if (++plan->row < plan->stop) continue;
         plan->row = plan->first;
-        if (++plan->at < plan->count) continue;
-        plan->at = 0;
-        plan->row = plan->first = plan->stop;
-        plan->stop = MIN(plan->stop + BAND, plan->rows);
+        if (++plan->at == plan->count) fetch_band(plan, plan->stop);
     }
 }
 
 /*
  * `bytes` of ROWS rows of weights against COUNT inputs of x: sums [ROWS, across], of which each input has its column. The constants make
- * it straight-line code with all sums in registers. Of each line one vector goes to the second-level cache at each step; where inputs are
- * few the next rows go from there to the first.
+ * it straight-line code with all sums in registers. Of each line, if there are any, one vector goes to the second-level cache at each
+ * step; where inputs are few, of the next rows to the first.
  */
 INLINE void segment(vfloat *sums, long across, const uint8_t *inputs, const char *w, long pitch, long bytes, const char *const *x,
         const char *const *lines, const int form, const int ROWS, const int COUNT) {
@@ -119,9 +127,11 @@ INLINE void segment(vfloat *sums, long across, const uint8_t *inputs, const char
         vuint ws[MOST_ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) {
             ws[r] = raw(w + r * pitch + byte);
-            if (COUNT <= FEW_INPUTS) __builtin_prefetch(w + (ROWS + r) * pitch + byte);
+            if (COUNT <= FEW_INPUTS && (lines || r == 0)) __builtin_prefetch(w + (ROWS + r) * pitch + byte);
         }
-        UNROLL for (int i = 0; i < LINES; i++) __builtin_prefetch(lines[i] + byte, 0, 2);
+        if (lines) {
+            UNROLL for (int i = 0; i < LINES; i++) __builtin_prefetch(lines[i] + byte, 0, 2);
+        }
         UNROLL for (int part = 0; part < parts_of(form); part++) {
             UNROLL for (int c = 0; c < COUNT; c++) {
                 vuint each = raw(xs[c] + byte * parts_of(form) + part * sizeof(vuint));
@@ -149,7 +159,7 @@ static __attribute__((noinline)) void segment_of(vfloat *sums, long across, cons
         CASES(BF16, 1); CASES(BF16, MANY_ROWS);
 #endif
         CASE(BF16, 1, 1); CASE(BF16, 1, 2); CASE(BF16, 1, 3); CASE(BF16, 1, 4);
-        CASE(BF16, MOST_ROWS, 1); CASE(BF16, MANY_ROWS, 2); CASE(BF16, MANY_ROWS, 3); CASE(BF16, MANY_ROWS, 4);
+        CASE(BF16, MANY_ROWS, 1); CASE(BF16, MANY_ROWS, 2); CASE(BF16, MANY_ROWS, 3); CASE(BF16, MANY_ROWS, 4);
     }
 #undef CASES
 #undef CASE
@@ -175,12 +185,25 @@ static __attribute__((noinline)) void put_sums(const struct mixed *a, int rows, 
 /* Rows [first, first + rows) of a source for some of its inputs, as many as go together. */
 INLINE void multiply(const struct mixed *a, struct plan *plan, const struct source *source, long first, int rows, const uint8_t *inputs,
         int count, const char *const *x, int form, vfloat *sums, long across) {
-    const int most = count == 1 ? MOST_ROWS : MANY_ROWS;
     const char *lines[LINES], *w = source->w + first * source->pitch;
     for (int r = 0, taken; r < rows; r += taken, w += taken * source->pitch) {
-        taken = r + most <= rows ? most : 1;
-        fetch(plan, taken * work_of(count), x[inputs[0]], lines);
+        taken = r + MANY_ROWS <= rows ? MANY_ROWS : 1;
+        fetch(plan, taken * work_of(a, count), x[inputs[0]], lines);
         segment_of(sums + r * across, across, inputs, w, source->pitch, a->side * bytes_of(BF16), x, lines, form, taken, count);
+    }
+}
+
+/* As `multiply`, for a source of one input where others have more. */
+INLINE void multiply_one(const struct mixed *a, const struct source *source, long first, int rows, const char *const *x, vfloat *sums,
+        long across) {
+    const long bytes = a->side * bytes_of(BF16);
+    const char *w = source->w + first * source->pitch;
+    int r = 0;
+    for (; r + MOST_ROWS <= rows; r += MOST_ROWS, w += MOST_ROWS * source->pitch) {
+        segment(sums + r * across, across, source->inputs, w, source->pitch, bytes, x, NULL, BF16, MOST_ROWS, 1);
+    }
+    for (; r < rows; r++, w += source->pitch) {
+        segment(sums + r * across, across, source->inputs, w, source->pitch, bytes, x, NULL, BF16, 1, 1);
     }
 }
 
@@ -191,10 +214,15 @@ static void band(const struct mixed *a, struct plan *plan, long first, int rows,
     vfloat sums[BAND * MOST_TABLES];
     memset(sums, 0, rows * across * sizeof *sums);
     const char *x[2][MOST_TABLES];  /* as it came, packed */
+    if (plan->first < first) fetch_band(plan, first);  /* more was due than could be fetched */
     for (const struct source *source = plan->sources; source < plan->sources + plan->count; source++) {
         for (int m = 0; m < a->m; m++) {
             x[0][m] = at(a->x, m * a->x_stride + source->k, BF16);
             if (a->packed) x[1][m] = a->packed + (source->k * a->m + m * a->side) * parts_of(form) * bytes_of(BF16);
+        }
+        if (!work_of(a, source->count)) {
+            multiply_one(a, source, first, rows, x[0], sums, across);
+            continue;
         }
         const int sets = (source->count + MOST_INPUTS - 1) / MOST_INPUTS, set = (source->count + sets - 1) / sets;
         for (int c = 0, count; c < source->count; c += count) {
@@ -213,7 +241,10 @@ static void mixed(const void *arguments, long begin, long end) {
     for (long o = begin, stop; o < end; o = stop) {
         stop = MIN(end, (o / a->side + 1) * a->side);
         struct plan plan = plan_of(a, o, stop - o, sources);
-        for (long first = 0; first < plan.rows; first += BAND) band(a, &plan, first, MIN(BAND, plan.rows - first), o + first);
+        fetch_band(&plan, 0);
+        for (long first = 0; first < plan.rows; first += plan.band) {
+            band(a, &plan, first, MIN(plan.band, plan.rows - first), o + first);
+        }
     }
     free(sources);
     restore(before);
@@ -230,5 +261,5 @@ EXPORT void inlay_linear_mixed(const void *x, long x_stride, const void *w, long
         pack(&a, packed);
         a.packed = packed;
     }
-    inlay_parallel(mixed, &a, o, grain_of(k * bytes_of(BF16)));
+    inlay_parallel(mixed, &a, o, MAX(BAND, o / (PIECES_PER_THREAD * pool_threads())));
 }

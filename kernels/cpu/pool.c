@@ -114,6 +114,8 @@ EXPORT int inlay_start(int threads) {
     return running;
 }
 
+int pool_threads(void) { return MAX(1, pool.threads); }
+
 void inlay_parallel(Body body, const void *arguments, long items, long grain) {
     if (items <= 0) return;
     long pieces = MIN(items / MAX(1, grain), (long) PIECES_PER_THREAD * pool.threads);
