@@ -76,8 +76,9 @@ class PrefixCacheTest {
     void pages_of_a_large_window_and_of_a_small_one_are_not_taken_for_each_other() {
         PrefixCache prefixes = new PrefixCache(pool, new PromptCut(true));
         assertThat(shared(prefixes, OWNER, 1040)).isZero();
-        assertThat(shared(prefixes, OWNER, 992)).as("1040 made its first 1024 in one window, 992 makes them in small ones").isZero();
-        assertThat(shared(prefixes, OWNER, 500 / 16 * 16)).isEqualTo(31);
+        assertThat(shared(prefixes, OWNER, 496)).as("1040 made its first 1024 in one window, 496 are made in small ones").isZero();
+        assertThat(shared(prefixes, OWNER, 480)).isEqualTo(30);
+        assertThat(shared(prefixes, OWNER, 992)).isEqualTo(62);
         assertThat(shared(prefixes, OWNER, 1200)).isEqualTo(65);
         assertThat(shared(prefixes, OWNER, 2064)).as("1200 went on in small windows, 2064 goes on in a large one").isEqualTo(64);
     }

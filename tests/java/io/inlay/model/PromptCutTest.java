@@ -38,9 +38,11 @@ class PromptCutTest {
     }
 
     @Test
-    void windows_are_large_as_far_as_the_prompt_fills_them_and_grow_in_what_is_left() {
-        assertThat(pieces(2600)).containsExactly(1024, 2048, 2176, 2304, 2560, 2600);
-        assertThat(pieces(1008)).containsExactly(128, 256, 512, 1008);
+    void windows_are_large_where_the_prompt_fills_more_than_half_of_them_and_grow_in_what_is_left() {
+        assertThat(pieces(2384)).containsExactly(1024, 2048, 2176, 2304, 2384);
+        assertThat(pieces(2032)).containsExactly(1024, 2032);
+        assertThat(pieces(512)).containsExactly(128, 256, 512);
+        assertThat(pieces(528)).containsExactly(528);
         assertThat(pieces(16)).containsExactly(16);
         assertThat(pieces(0)).isEmpty();
     }
@@ -56,13 +58,13 @@ class PromptCutTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {16, 128, 144, 1008, 1024, 1040, 2048, 5008})
+    @ValueSource(ints = {16, 128, 144, 512, 528, 1008, 1024, 1040, 2048, 5008})
     void every_position_is_in_the_one_window_that_all_of_its_positions_have(int whole) {
         for (int position = 0; position < whole; position++) {
             PromptCut.Window window = WINDOWS.window(position, whole);
             assertThat(position).isBetween(window.from(), window.to() - 1);
             assertThat(WINDOWS.window(window.from(), whole)).isEqualTo(window);
-            assertThat(window.to() - window.from()).isIn(128, 256, 512, 1024);
+            assertThat(window.to() - window.from()).isIn(128, 256, 1024);
             assertThat(WINDOWS.isLarge(position, whole)).isEqualTo(window.to() - window.from() == 1024);
         }
     }

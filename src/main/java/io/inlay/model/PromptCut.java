@@ -19,7 +19,7 @@ public record PromptCut(boolean windows) {
     private static final int ALONE = 512;
     private static final int SHARED = 128;
 
-    /** Of a device's windows, as many as fill it; shorter ones for the rest of a prompt, so that few rows are made for nothing. */
+    /** A device's windows: what fills it, and shorter ones for what is left of a prompt, so that few rows are made for nothing. */
     private static final int LARGE = 1024;
     private static final int SMALL = 128;
 
@@ -46,7 +46,7 @@ public record PromptCut(boolean windows) {
         return Math.min(whole, windows ? window(from, whole).to() : from + (shared ? SHARED : ALONE));
     }
 
-    /** The window of a position of a prompt of which so many are taken in by pieces: of 1024, then of 128, 128, 256 and 512. */
+    /** The window of a position of a prompt of which so many are taken in by pieces: of 1024, the last 512 and less of 128, 128 and 256. */
     Window window(int position, int whole) {
         int start = position / LARGE * LARGE;
         if (isLarge(position, whole)) {
@@ -59,6 +59,6 @@ public record PromptCut(boolean windows) {
 
     /** Whether the position is in a large window: prompts that share positions share their bits where they are alike in this. */
     public boolean isLarge(int position, int whole) {
-        return windows && position / LARGE < whole / LARGE;
+        return windows && whole - position / LARGE * LARGE > LARGE / 2;
     }
 }
